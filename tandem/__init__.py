@@ -1,0 +1,1 @@
+"""Tandem: digital employees for customer service."""

@@ -1,0 +1,1 @@
+"""What the services agree on: messages, the ticket, the topic registry. No I/O."""

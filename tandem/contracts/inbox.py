@@ -1,0 +1,151 @@
+"""What may change a ticket: everything here goes through its mailbox, `ticket.inbox`."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pydantic import Field
+
+from tandem.contracts.customer import CustomerMessage
+from tandem.contracts.message import Message
+from tandem.contracts.ticket import Cost, Route, TypedValue
+from tandem.contracts.values import Json, Millis
+
+
+class InboxMessage(Message):
+    """What every message into a mailbox carries; the key is the conversation."""
+
+    tenant: str
+    conversation: str
+
+
+class RoutedMessage(InboxMessage, name="routed-message"):
+    """A customer's message, masked and classified. `id` is derived from the envelope's source and id."""
+
+    id: str
+    message: CustomerMessage  # text masked
+    route: Route
+    values: tuple[TypedValue, ...] = ()
+    pack: str
+    pack_hash: str
+
+
+class ReceiptForwarded(InboxMessage, name="receipt-forwarded"):
+    """An adapter has shown a reply."""
+
+    reply: str
+    delivered_at: Millis
+
+
+class StepMessage(InboxMessage):
+    """What every word from an agent about a step carries."""
+
+    ticket: str
+    task: str
+    step: str
+    attempt: int
+    service: str
+
+
+class StepCompleted(StepMessage, name="step-completed"):
+    output_type: str
+    output: dict[str, Json] = Field(default_factory=dict)
+    cost: Cost = Cost()
+    rung: str = "rule"  # which rung of the ladder did it
+    took_ms: float = 0.0
+
+
+class StepFailed(StepMessage, name="step-failed"):
+    error: str  # for people
+    reason: str  # a short stable code
+    retryable: bool = False
+    cost: Cost = Cost()
+
+
+class StepProgress(StepMessage, name="step-progress"):
+    """A long run's progress; the executor also shows it to the customer as a card."""
+
+    state: Literal["running", "done", "failed"] = "running"
+    percent: int | None = None
+    line: str = ""
+
+
+class TimerFired(InboxMessage, name="timer-fired"):
+    """A timer is due. `decide` ignores a disarmed one and re-arms an early one."""
+
+    ticket: str
+    name: str
+    due: Millis
+
+
+class ExpertAction(InboxMessage):
+    """What every expert's action carries. `id` makes a repeated action one."""
+
+    id: str
+    ticket: str
+    expert: str
+
+
+class Approve(ExpertAction, name="approve"):
+    """Permit exactly the call whose effect id and arguments hash are named."""
+
+    approval: str
+    effect: str
+    arguments_hash: str
+    note: str = ""
+
+
+class Reject(ExpertAction, name="reject"):
+    approval: str
+    note: str = ""
+
+
+class ResolveUnknown(ExpertAction, name="resolve-unknown"):
+    """A person has found out whether an effect of unknown outcome happened."""
+
+    approval: str
+    effect: str
+    happened: bool
+    output: dict[str, Json] = Field(default_factory=dict)
+    note: str = ""
+
+
+class TakeOver(ExpertAction, name="take-over"):
+    reason: str = ""
+
+
+class ExpertReply(ExpertAction, name="expert-reply"):
+    text: str
+
+
+class GiveBack(ExpertAction, name="give-back"):
+    reason: str = ""
+    resolved: bool = False  # the matter is settled; otherwise the plan goes on
+
+
+class TaskDeadLettered(InboxMessage, name="task-dead-lettered"):
+    """A message about this ticket could not be handled and lies in the dead-letter topic."""
+
+    topic: str
+    reason: str
+    ticket: str | None = None
+    task: str | None = None
+    step: str | None = None
+    attempt: int | None = None
+
+
+AnyInboxMessage: TypeAlias = (
+    RoutedMessage
+    | ReceiptForwarded
+    | StepCompleted
+    | StepFailed
+    | StepProgress
+    | TimerFired
+    | Approve
+    | Reject
+    | ResolveUnknown
+    | TakeOver
+    | ExpertReply
+    | GiveBack
+    | TaskDeadLettered
+)

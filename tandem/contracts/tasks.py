@@ -1,0 +1,193 @@
+"""Typed tasks for the agents, and what they answer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tandem.contracts.customer import CitationPart
+from tandem.contracts.message import Message
+from tandem.contracts.ticket import Cost, Fact, Line, Question, Route, TypedValue
+from tandem.contracts.values import Json, Millis, Value
+
+
+class Task(Message):
+    """What every task carries. The answer goes to the ticket's mailbox with `task`, `step` and `attempt`."""
+
+    id: str
+    tenant: str
+    conversation: str
+    ticket: str
+    pack: str
+    step: str
+    attempt: int
+    turn: int
+    language: str = "en"
+    deadline: Millis  # past it nobody waits for the answer
+    reserved: Cost = Cost()
+
+
+class MakePlan(Task, name="make-plan"):
+    """planner: what should be done about this message? → PlanProposal"""
+
+    goal: str
+    route: Route
+    facts: dict[str, Fact] = Field(default_factory=dict)
+    recent: tuple[Line, ...] = ()
+
+
+class Observation(Value):
+    """What a step of the plan brought."""
+
+    step: str
+    name: str
+    status: str
+    output: dict[str, Json] = Field(default_factory=dict)
+
+
+class Reason(Task, name="reason"):
+    """planner: given what the steps brought, what next? → PlanProposal"""
+
+    goal: str
+    facts: dict[str, Fact] = Field(default_factory=dict)
+    recent: tuple[Line, ...] = ()
+    observations: tuple[Observation, ...] = ()
+
+
+class Interpret(Task, name="interpret"):
+    """planner: which open question does this message answer, if any? → Interpretation"""
+
+    text: str
+    values: tuple[TypedValue, ...] = ()
+    route: Route
+    questions: tuple[Question, ...]
+    recent: tuple[Line, ...] = ()
+
+
+class AnswerQuestion(Task, name="answer-question"):
+    """rag_agent: answer from the pack's knowledge, with citations. → Answer"""
+
+    question: str
+    recent: tuple[Line, ...] = ()
+
+
+class AssembleCall(Task, name="assemble-call"):
+    """function_agent: choose among `tools` (one: given) and assemble the parameters. → CallProposal"""
+
+    tools: tuple[str, ...]
+    goal: str
+    bound: dict[str, Json] = Field(default_factory=dict)  # arguments that the flow already fixes
+    facts: dict[str, Fact] = Field(default_factory=dict)
+    recent: tuple[Line, ...] = ()
+
+
+class Authority(Value):
+    """What permits a call: evidence the executor checks against policies.yaml, never the agent's word."""
+
+    identity: str | None = None  # step that verified the customer
+    authorisation: str | None = None  # step that checked they may do this
+    consent: str | None = None  # id of the question the customer said yes to
+    consent_subject: str | None = None  # hash of what was consented to
+    approval: str | None = None  # id of the approval
+    approved_by: str | None = None  # expert
+    approval_hash: str | None = None  # arguments hash that was approved
+    sentence: int | None = None
+    procedure: str | None = None
+
+
+class ExecuteTool(Task, name="execute-tool"):
+    """executor: run a tool by the effect protocol. → ToolResult"""
+
+    tool: str
+    effect: str  # effect_id(ticket, tool, arguments, n)
+    n: int = 0
+    arguments: dict[str, Json]
+    arguments_hash: str
+    expires: Millis  # past it: answer `expired`, never call
+    authority: Authority = Authority()
+    origins: dict[str, str] = Field(default_factory=dict)  # argument → origin of its value
+
+
+# What the agents answer ------------------------------------------------------------------------------------------
+
+
+class ProposedStep(Value):
+    kind: Literal["agent", "tool", "ask", "reply", "handover"]
+    name: str = ""  # agent or tool
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    needs: tuple[int, ...] = ()  # positions in the proposal
+    text: str = ""  # of an ask or reply
+    slots: tuple[str, ...] = ()
+
+
+class PlanProposal(Value):
+    """A plan, or what comes next in one. Checked against the catalogue by the owner before anything runs."""
+
+    steps: tuple[ProposedStep, ...] = ()
+    done: bool = False
+    reason: str = ""
+    confidence: float = 0.0
+
+
+class Interpretation(Value):
+    """Which question a message answers. `kind` = "other" if none: then it is a matter of its own."""
+
+    kind: Literal["answer", "other", "unsure"]
+    question: str | None = None
+    values: dict[str, Json] = Field(default_factory=dict)  # slot → value
+    yes: bool | None = None
+    choice: str | None = None
+    confidence: float = 0.0
+
+
+class Answer(Value):
+    """A grounded answer. `supported` is False when the knowledge does not answer: then there is no text."""
+
+    text: str = ""
+    citations: tuple[CitationPart, ...] = ()
+    supported: bool = False
+    confidence: float = 0.0
+
+
+class CallProposal(Value):
+    """A call ready to run, or what is missing for it. Each of `missing` groups lists alternatives, any one is enough."""
+
+    tool: str | None = None
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    missing: tuple[tuple[str, ...], ...] = ()
+    origins: dict[str, str] = Field(default_factory=dict)
+    confidence: float = 0.0
+    reason: str = ""
+
+
+class ToolResult(Value):
+    """What came of an effect. `unknown`: nobody knows whether it happened."""
+
+    effect: str
+    status: Literal["done", "failed", "refused", "expired", "unknown"]
+    output: dict[str, Json] = Field(default_factory=dict)
+    error: str = ""
+    reason: str = ""  # refused: the policy's code
+    evidence: str | None = None  # reference: request id at the other side
+    repeated: bool = False  # answered from the log, not by a second call
+
+
+OUTPUTS: dict[str, type[Value]] = {
+    model.__name__: model for model in (PlanProposal, Interpretation, Answer, CallProposal, ToolResult)
+}
+"""Agents' answers by name, as `StepCompleted.output_type` says it. An agent of a pack's own may answer any object."""
+
+TASK_TOPIC: dict[str, str] = {
+    MakePlan.TYPE: "tasks.planner",
+    Reason.TYPE: "tasks.planner",
+    Interpret.TYPE: "tasks.planner",
+    AnswerQuestion.TYPE: "tasks.rag_agent",
+    AssembleCall.TYPE: "tasks.function_agent",
+    ExecuteTool.TYPE: "tasks.executor",
+}
+
+
+def output_of(kind: str, body: dict[str, Any]) -> Value:
+    """The agent's answer as its type; a plain Value for a type of the pack's own."""
+    return OUTPUTS.get(kind, Value).model_validate(body)

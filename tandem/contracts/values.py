@@ -1,0 +1,61 @@
+"""The base of everything that crosses a boundary, and the identifiers it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+Millis: TypeAlias = int
+"""Milliseconds since the Unix epoch, UTC."""
+
+Json: TypeAlias = JsonValue
+
+NAMESPACE = uuid.UUID("6f0c6f1c-5d0e-5c0a-9a53-74616e64656d")
+
+
+class Value(BaseModel):
+    """A frozen value. Unknown fields survive a round trip, so that an older reader loses nothing a newer writer says."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+def derive_id(*parts: object) -> str:
+    """A stable UUID of the parts: a step computed again sends the same ids, and readers drop the second copy."""
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join(map(str, parts))))
+
+
+def conversation_id(tenant: str, channel: str, thread: str) -> str:
+    """The conversation of a channel's thread."""
+    return derive_id("conversation", tenant, channel, thread)
+
+
+def stable_hash(text: str) -> int:
+    """A 64-bit hash that no library version, platform or seed changes."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+def partition_for(key: str, partitions: int) -> int:
+    """The partition of a key. Tandem computes it itself: client libraries hash differently."""
+    return stable_hash(key) % partitions
+
+
+def canonical_json(value: Any) -> str:
+    """One text per JSON value: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any, size: int = 8) -> str:
+    """A short hexadecimal hash of a JSON value (`size` bytes)."""
+    return hashlib.blake2b(canonical_json(value).encode(), digest_size=size).hexdigest()
+
+
+def effect_id(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> str:
+    """The identity of an effect: the same ticket asking the same tool for the same thing is the same effect.
+
+    `n` is raised only by a procedure's explicit repeat or by a person.
+    """
+    return derive_id("effect", ticket, tool, canonical_json(arguments), n)
