@@ -1,0 +1,34 @@
+"""Time, injected: the simulation brings its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from tandem.contracts.values import Millis
+
+
+class Clock(Protocol):
+    """Wall time for people, boot time for durations, and sleep."""
+
+    def now(self) -> Millis: ...
+
+    def boot(self) -> float:
+        """Seconds since some fixed moment; counts on while the machine sleeps, and never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> Millis:
+        return time.time_ns() // 1_000_000
+
+    def boot(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

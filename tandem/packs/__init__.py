@@ -1,0 +1,1 @@
+"""Packs: what a business brings, as data. Load, check, compile."""

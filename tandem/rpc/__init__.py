@@ -1,0 +1,1 @@
+"""Synchronous calls: ports, gRPC clients, and the generated stubs in `v1/`."""
