@@ -1,0 +1,55 @@
+"""Settings of a deployment, read from `TANDEM_*` environment variables. Services add their own beside these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tandem.contracts.topics import Spread
+
+
+def _channels_file(data: dict[str, Any]) -> Path:
+    home: Path = data["home"]
+    return home / "channels.yaml"
+
+
+class Settings(BaseSettings):
+    """What every service of a deployment agrees on."""
+
+    model_config = SettingsConfigDict(env_prefix="TANDEM_", frozen=True, extra="ignore")
+
+    bus: Literal["local", "kafka"] = Field("local", description="which bus adapter carries the messages")
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, comma-separated")
+    kafka_replication: int = Field(1, ge=1, description="replicas of a topic that `tandem topics apply` creates")
+    prefix: str = Field("tandem", pattern=r"^[a-z0-9-]+$", description="namespaces topics, Redis keys and groups")
+    home: Path = Field(Path(".tandem"), description="folder of the embedded mode: the bus file, caches, channels.yaml")
+    redis_url: str = Field("redis://localhost:6379/0", description="Redis or Valkey; a `unix://` path works too")
+    qdrant_url: str | None = Field(None, description="Qdrant server; without one, its engine runs in the process")
+    packs: Path = Field(Path("packs"), description="folder of packs")
+    channels: Path = Field(default_factory=_channels_file, description="channels.yaml: keys and tenants")
+    shards: int = Field(64, ge=1, le=1024, description="partitions of the sharded topics; fixed for a deployment")
+    work_partitions: int = Field(32, ge=1, description="partitions of the other topics")
+    llm_gateway_target: str = Field("localhost:7001", description="gRPC address of llm_gateway")
+    memory_target: str = Field("localhost:7002", description="gRPC address of memory")
+    service_token: SecretStr = Field(SecretStr(""), description="shared token of the platform's own gRPC calls")
+    otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector (OTLP over HTTP); none: no spans")
+    trace_sample: float = Field(0.1, ge=0, le=1, description="share of new traces that are recorded")
+    http_host: str = Field("0.0.0.0", description="address of /livez, /readyz and /metrics")
+    http_port: int | None = Field(8080, ge=0, description="port of /livez, /readyz and /metrics; unset: no server")
+    liveness_s: float = Field(60.0, gt=0, description="a consumer loop silent for longer is dead")
+    drain_s: float = Field(25.0, gt=0, description="on SIGTERM, how long work in flight may take to finish")
+    max_in_flight: int = Field(64, ge=1, description="messages a consumer works on at once")
+    log_level: str = Field("INFO", description="level of the root logger")
+    log_format: Literal["json", "text"] = Field("json", description="log lines for machines or for people")
+
+    def partitions(self) -> dict[Spread, int]:
+        """How many partitions a topic of each spread has."""
+        return {Spread.SHARD: self.shards, Spread.WORK: self.work_partitions, Spread.ONE: 1}
+
+    @property
+    def bus_file(self) -> Path:
+        """The local bus's SQLite file."""
+        return self.home / "bus.sqlite"

@@ -1,0 +1,97 @@
+"""Names of spans, attributes and metrics, each with its meaning. OpenTelemetry's messaging and GenAI conventions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+
+class SpanName(StrEnum):
+    """The operation; most are followed by what it is done to, e.g. `process ticket.inbox`."""
+
+    SEND = "send"  # a message is published
+    PROCESS = "process"  # a message is handled
+    AGENT = "invoke_agent"  # an agent works on a task
+    PLAN = "plan"  # a plan is made
+    TOOL = "execute_tool"  # a tool is called
+    RETRIEVAL = "retrieval"  # the vector store is searched
+    CHAT = "chat"  # a model is asked
+    EMBEDDINGS = "embeddings"  # texts are embedded
+    WORKFLOW = "invoke_workflow"  # the owner decides about a ticket
+
+
+class Attribute(StrEnum):
+    MESSAGING_SYSTEM = "messaging.system"
+    OPERATION_NAME = "messaging.operation.name"
+    OPERATION_TYPE = "messaging.operation.type"
+    DESTINATION = "messaging.destination.name"
+    PARTITION = "messaging.destination.partition.id"
+    OFFSET = "messaging.kafka.offset"
+    GROUP = "messaging.consumer.group.name"
+    MESSAGE_ID = "messaging.message.id"
+    CONVERSATION = "gen_ai.conversation.id"
+    AGENT_NAME = "gen_ai.agent.name"
+    TOOL_NAME = "gen_ai.tool.name"
+    MODEL = "gen_ai.request.model"
+    INPUT_TOKENS = "gen_ai.usage.input_tokens"
+    OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+    ERROR_TYPE = "error.type"
+    TICKET = "ticket.id"
+    PLAN_VERSION = "plan.version"
+    SEGMENT = "segment"  # the ticket's turn
+    RUNG = "tandem.rung"  # which rung of the ladder did the work
+    STEP = "tandem.step"
+    EFFECT = "tandem.effect"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. Counters end in `_total`, durations are in seconds."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+MESSAGES: Final = Metric(
+    "tandem_messages_total", "counter", "Messages handled, by what became of them", ("service", "topic", "outcome")
+)
+HANDLER_SECONDS: Final = Metric(
+    "tandem_handler_seconds", "histogram", "Seconds a handler took for one message", ("service", "topic")
+)
+RETRIES: Final = Metric("tandem_retries_total", "counter", "Messages sent to a retry topic", ("service", "topic"))
+DEAD_LETTERS: Final = Metric(
+    "tandem_dead_letters_total", "counter", "Messages dead-lettered, by reason", ("service", "topic", "reason")
+)
+LAG: Final = Metric(
+    "tandem_consumer_lag", "gauge", "Records a group has not committed yet", ("service", "topic", "partition")
+)
+STEPS: Final = Metric(
+    "tandem_steps_total", "counter", "Tasks an agent answered, by outcome and rung", ("service", "outcome", "rung")
+)
+DECISIONS: Final = Metric("tandem_decisions_total", "counter", "Transitions the owner committed", ("cause",))
+SHARDS: Final = Metric("tandem_shards_owned", "gauge", "Shards this process owns", ())
+REBUILDS: Final = Metric("tandem_rebuilds_total", "counter", "Replays of a shard's log, by cause", ("cause",))
+FENCED: Final = Metric("tandem_fenced_total", "counter", "Times another claim stopped this process", ("service",))
+TICKETS: Final = Metric(
+    "tandem_tickets_total",
+    "counter",
+    "Tickets that reached an outcome, e.g. resolved, handed_over",
+    ("pack", "outcome"),
+)
+HANDOVERS: Final = Metric("tandem_handovers_total", "counter", "Tickets handed to a person, by reason", ("reason",))
+REOPENED: Final = Metric("tandem_reopened_total", "counter", "Tickets reopened after they were resolved", ("pack",))
+TOOL_CALLS: Final = Metric("tandem_tool_calls_total", "counter", "Tool calls, by status", ("tool", "status"))
+TOOL_SECONDS: Final = Metric("tandem_tool_seconds", "histogram", "Seconds a tool call took", ("tool",))
+MODEL_CALLS: Final = Metric("tandem_model_calls_total", "counter", "Model calls, by outcome", ("model", "outcome"))
+MODEL_TOKENS: Final = Metric("tandem_model_tokens_total", "counter", "Tokens in and out", ("model", "direction"))
+MODEL_SECONDS: Final = Metric("tandem_model_seconds", "histogram", "Seconds of one model call", ("model",))
+EMBEDDED: Final = Metric(
+    "tandem_embedded_texts_total", "counter", "Texts embedded, and those found in the cache", ("cache",)
+)
+BREAKER: Final = Metric("tandem_breaker_open", "gauge", "1 while calls to a dependency are held back", ("dependency",))
+
+METRICS: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""Every metric."""

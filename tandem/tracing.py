@@ -1,0 +1,243 @@
+"""Tracing: one trace per segment (a customer's turn, or an expert's answer), thin and cheap.
+
+A `traceparent` (W3C) travels in the envelope. Whoever starts a segment decides whether it is recorded; everyone after it
+obeys the flag. Unsampled work makes no span object at all: the traceparent is passed on as it came. Inside a segment a
+consumer's span has the sender's as parent *and* link; after a wait for a person (`tracelink` is set) it is the first of
+a new trace and links to the one before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from tandem.bus.base import Record
+from tandem.contracts.message import Header
+from tandem.telemetry_names import Attribute, SpanName
+
+Attributes = Mapping[str, str | int | float | bool]
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_NO_ATTRIBUTES: Attributes = {}
+
+
+class _State:
+    """What `configure` sets, once per process."""
+
+    def __init__(self) -> None:
+        self.tracer: trace.Tracer | None = None
+        self.provider: TracerProvider | None = None
+        self.sample = 0.0
+        self.system = "tandem"
+        self.random: Callable[[], float] = random.random
+
+
+class Ids(NamedTuple):
+    """Ids of the work in hand, put on logs and on every span made while they are bound."""
+
+    conversation: str = ""
+    ticket: str = ""
+    segment: int = 0
+    plan_version: int = 0
+
+
+_state = _State()
+_current: ContextVar[str | None] = ContextVar("traceparent", default=None)
+_span: ContextVar[Span | None] = ContextVar("span", default=None)
+_ids: ContextVar[Ids | None] = ContextVar("ids", default=None)
+
+
+def configure_tracing(
+    service: str, sample: float, exporter: SpanExporter | None, *, batch: bool = True, system: str = "tandem"
+) -> None:
+    """Record a share of new segments to `exporter`; without one, nothing is recorded. `system`: which bus carries it."""
+    shutdown_tracing()
+    _state.system = system
+    if exporter is None:
+        return
+    provider = TracerProvider(
+        sampler=ALWAYS_ON, resource=Resource.create({"service.name": service}), shutdown_on_exit=False
+    )
+    processor: SpanProcessor = BatchSpanProcessor(exporter) if batch else SimpleSpanProcessor(exporter)
+    provider.add_span_processor(processor)
+    _state.provider, _state.tracer, _state.sample = provider, provider.get_tracer("tandem"), sample
+
+
+def shutdown_tracing() -> None:
+    """Flush what is recorded and stop recording."""
+    provider, _state.provider, _state.tracer, _state.sample = _state.provider, None, None, 0.0
+    if provider is not None:
+        provider.shutdown()
+
+
+def current_traceparent() -> str | None:
+    """The traceparent to put on what is sent now."""
+    return _current.get()
+
+
+def current_ids() -> Ids | None:
+    return _ids.get()
+
+
+def bind(*, conversation: str = "", ticket: str = "", segment: int = 0, plan_version: int = 0) -> None:
+    """Name the work in hand: on logs, on the current span and on those made under it. Ends with the current task."""
+    ids = Ids(conversation, ticket, segment, plan_version)
+    _ids.set(ids)
+    span = _span.get()
+    if span is not None:
+        span.set_attributes(_id_attributes(ids))
+
+
+def annotate(attributes: Attributes) -> None:
+    """Put attributes on the current span, if one is recorded."""
+    span = _span.get()
+    if span is not None:
+        span.set_attributes(dict(attributes))
+
+
+def new_traceparent() -> str:
+    """The first traceparent of a segment nobody records: ids, and the flag that says so."""
+    return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
+
+
+class _Scope:
+    """A context manager that costs two context variables, and a span when one is recorded."""
+
+    __slots__ = ("_parent", "_span", "_tokens")
+
+    def __init__(self, parent: str | None, span: Span | None) -> None:
+        self._parent = parent
+        self._span = span
+        self._tokens: tuple[Token[str | None], Token[Span | None]] | None = None
+
+    def __enter__(self) -> Span | None:
+        here = self._parent if self._span is None else _text(self._span.get_span_context())
+        self._tokens = (_current.set(here), _span.set(self._span))
+        return self._span
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._tokens is not None:
+            _current.reset(self._tokens[0])
+            _span.reset(self._tokens[1])
+        if self._span is not None:
+            if error is not None:
+                self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                self._span.set_attribute(Attribute.ERROR_TYPE, type(error).__name__)
+            self._span.end()
+
+
+def consume_span(record: Record, name: str) -> _Scope:
+    """Around the handling of a record by the group `name`."""
+    parent = _header(record.headers, "traceparent")
+    before = _header(record.headers, "tracelink")
+    if before is not None or parent is None:
+        return _first(before, _process_name(record), _consumer_attributes(record, name))
+    if _state.tracer is None or not parent.endswith("01"):
+        return _Scope(parent, None)
+    context = _parse(parent)
+    if context is None:
+        return _first(None, _process_name(record), _consumer_attributes(record, name))
+    span = _start(
+        _process_name(record), SpanKind.CONSUMER, context, _consumer_attributes(record, name), (Link(context),)
+    )
+    return _Scope(parent, span)
+
+
+def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
+    """A child of the current span; nothing if that is not recorded."""
+    parent = _current.get()
+    if _state.tracer is None or parent is None or not parent.endswith("01"):
+        return _Scope(parent, None)
+    context = _parse(parent)
+    return _Scope(parent, _start(name, kind, context, attributes) if context else None)
+
+
+def segment_span(name: str, kind: SpanKind = SpanKind.PRODUCER, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
+    """The first span of a new segment: whether it is recorded is decided here."""
+    return _first(None, name, attributes, kind)
+
+
+def _first(before: str | None, name: str, attributes: Attributes, kind: SpanKind = SpanKind.CONSUMER) -> _Scope:
+    if _state.tracer is None or _state.random() >= _state.sample:
+        return _Scope(new_traceparent(), None)
+    earlier = _parse(before) if before else None
+    links = (Link(earlier),) if earlier else ()
+    return _Scope(None, _start(name, kind, None, attributes, links))
+
+
+def _start(
+    name: str, kind: SpanKind, parent: SpanContext | None, attributes: Attributes, links: tuple[Link, ...] = ()
+) -> Span:
+    tracer = _state.tracer
+    if tracer is None:
+        return trace.INVALID_SPAN
+    context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else Context()
+    ids = _ids.get()
+    all_attributes = {**attributes, **_id_attributes(ids)} if ids else dict(attributes)
+    return tracer.start_span(
+        name, context, kind, all_attributes, links, record_exception=False, set_status_on_exception=False
+    )
+
+
+def _consumer_attributes(record: Record, group: str) -> Attributes:
+    return {
+        Attribute.MESSAGING_SYSTEM: _state.system,
+        Attribute.OPERATION_NAME: "process",
+        Attribute.OPERATION_TYPE: "process",
+        Attribute.DESTINATION: record.topic,
+        Attribute.PARTITION: str(record.partition),
+        Attribute.OFFSET: record.offset,
+        Attribute.GROUP: group,
+    }
+
+
+def _id_attributes(ids: Ids) -> dict[str, str | int]:
+    return {
+        Attribute.CONVERSATION: ids.conversation,
+        Attribute.TICKET: ids.ticket,
+        Attribute.SEGMENT: ids.segment,
+        Attribute.PLAN_VERSION: ids.plan_version,
+    }
+
+
+def _process_name(record: Record) -> str:
+    return f"{SpanName.PROCESS} {record.topic}"
+
+
+def _header(headers: tuple[Header, ...], name: str) -> str | None:
+    for key, value in headers:
+        if key == name:
+            return value.decode("ascii", "replace") if value else None
+    return None
+
+
+def _text(context: SpanContext) -> str:
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def _parse(traceparent: str) -> SpanContext | None:
+    """The span context a traceparent names; None if it is not one."""
+    parts = traceparent.split("-")
+    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
+        return None
+    try:
+        context = SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=_SAMPLED)
+    except ValueError:
+        return None
+    return context if context.is_valid else None
+
+
+def parent_of(span: ReadableSpan) -> str | None:
+    """The parent's span id in hexadecimal, for tests and exports."""
+    return None if span.parent is None else f"{span.parent.span_id:016x}"
