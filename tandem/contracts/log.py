@@ -53,12 +53,27 @@ class Intent(Message, name="intent"):
     arguments_hash: str
     call_by_ms: int  # a duration: the caller counts it from before the append, others from the append time + grace
     once: str | None = None  # tool and `once_per` values, if the tool declares them
-    arguments: dict[str, Json] = Field(default_factory=dict)  # needed to repeat or ask, sensitive ones masked
+    arguments: dict[str, Json] = Field(default_factory=dict)  # for people, sensitive ones masked
     attempt: int = 1
+    first_at: Millis = 0  # append time of the effect's first intent; 0: this is it. `key_ttl` counts from there
+    tenant: str = ""
+    ticket: str = ""
+    conversation: str = ""
+
+
+class JobStarted(Message, name="job-started"):
+    """A long run has begun at the other side: whoever takes over polls this job instead of calling. Key: `j|<effect>`."""
+
+    effect: str
+    task: str
+    tool: str
+    job: Json
+    at: Millis
 
 
 class EffectRecorded(Message, name="effect-recorded"):
-    """A result is a fact: accepted from any epoch. Key: `r|<effect>`."""
+    """A result is a fact: accepted from any epoch. Key: `r|<effect>|<status>`, so that compaction can never put a late
+    `unknown` in the place of a definite result; among several, done beats failed beats the others."""
 
     effect: str
     task: str
@@ -69,3 +84,10 @@ class EffectRecorded(Message, name="effect-recorded"):
     definite: bool = True
     at: Millis
     source: Literal["call", "ask", "person"] = "call"
+    tenant: str = ""
+    ticket: str = ""
+    conversation: str = ""
+    step: str = ""
+    proves: bool = False  # of an identity or authorisation tool: evidence for the ticket's later calls
+    arguments: dict[str, Json] = Field(default_factory=dict)  # only what the pack's limits count by
+    keep_until: Millis = 0  # tombstoned afterwards

@@ -18,6 +18,8 @@ class Task(Message):
     id: str
     tenant: str
     conversation: str
+    channel: str = ""  # where drafts (a running tool's card, streamed text) are shown; empty: nowhere
+    thread: str = ""
     ticket: str
     pack: str
     step: str

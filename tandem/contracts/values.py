@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -59,3 +60,13 @@ def effect_id(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> str:
     `n` is raised only by a procedure's explicit repeat or by a person.
     """
     return derive_id("effect", ticket, tool, canonical_json(arguments), n)
+
+
+def call_hash(tool: str, arguments: dict[str, Any]) -> str:
+    """What consents and approvals are given for: this tool with these arguments."""
+    return digest({"tool": tool, "arguments": arguments})
+
+
+def once_key(tenant: str, tool: str, values: Sequence[Any]) -> str:
+    """What a tool's `once_per` makes one: the key of its tasks, instead of the effect id."""
+    return digest([tenant, tool, list(values)])

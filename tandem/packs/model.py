@@ -175,6 +175,7 @@ class Tool(PackValue):
     timeout_ms: int = 10_000
     key_ttl_ms: int = 24 * HOUR_MS  # how long the other side remembers our key
     once_per: tuple[str, ...] = ()
+    once_per_ms: int = 90 * 24 * HOUR_MS  # how long that holds
     lookup: Lookup | None = None
     progress: Progress | None = None
     evidence: str | None = None  # path of the reference in the answer
