@@ -12,7 +12,8 @@ Guarantees (tests/contracts/bus runs the same suite over every adapter):
   believe it owns a partition. Nothing that matters may rest on it (see `tandem.fenced_log`).
 - *Commits are explicit*: offset = the next one to read. Nothing is ever committed on the user's behalf.
 - *Assignment is awaited.* A partition's records are delivered only after `on_assigned` returned; `on_revoked` is awaited
-  (bounded by the session) before the partition goes to another member.
+  (bounded by the session) before the partition goes to another member. A rebalance revokes all that a member had and
+  assigns all that it has then, by range: members of the same topics get the same partition numbers of each.
 - *Compaction* keeps the newest record of each key; a record with `value=None` is a tombstone. Offsets never change.
 - *Bytes in, bytes out.* Keys, values and headers are passed on as they came: null, not UTF-8 or oversized ones too.
 """
@@ -25,7 +26,7 @@ from typing import NamedTuple, Protocol
 
 from tandem.contracts.message import Envelope, Header, Message, to_headers
 from tandem.contracts.topics import Topic
-from tandem.contracts.values import Millis
+from tandem.contracts.values import Millis, partition_for
 
 
 class TopicPartition(NamedTuple):
@@ -70,6 +71,19 @@ class Outgoing:
     topic: str
     record: NewRecord
     partition: int | None = None
+
+
+def placed(message: Outgoing, partitions: int) -> int | None:
+    """The partition a record goes to; None: any will do. A key means the same as text and as its UTF-8 bytes."""
+    if message.partition is not None:
+        return message.partition
+    key = message.record.key
+    if isinstance(key, bytes):
+        try:
+            key = key.decode()
+        except UnicodeDecodeError:
+            key = key.decode("latin-1")
+    return None if key is None else partition_for(key, partitions)
 
 
 class Appended(NamedTuple):
@@ -155,7 +169,10 @@ class Bus(Protocol):
     async def consumer(
         self, group: str, topics: Sequence[str], listener: Listener | None = None, instance: str | None = None
     ) -> Consumer:
-        """Join a group. Without a committed offset a partition is read from its start. `instance`: static membership."""
+        """Join a group. Without a committed offset a partition is read from its start. `instance`: static membership.
+
+        `on_assigned` may still be to come when this returns; in it, the consumer may pause and seek what it was given.
+        """
         ...
 
 
