@@ -1,0 +1,94 @@
+"""Words: the terms a text is searched and compared by, in English and Chinese. Stable: stored vectors depend on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
+_TOKEN = re.compile(rf"[a-z0-9]+(?:[._'@-][a-z0-9]+)*|[{CJK}]+", re.IGNORECASE)
+_CJK_RUN = re.compile(rf"[{CJK}]")
+_PART = re.compile(r"[a-z]+|\d+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(\[`*])|(?<=[。！？])|\n+")
+_VOWEL = re.compile(r"[aeiouy]")
+
+_STOP_WORDS = """a an the and or but if then than so of to in on at by for from with about into over under as is are was were be
+    been being am do does did doing done have has had having i me my mine we us our you your yours he she it its they
+    them their this that these those there here what which who whom whose when where why how can could should would
+    will shall may might must not no nor only just also too very please i'm it's don't can't doesn't isn't i've
+    的 了 吗 呢 吧 啊 呀 是 我 你 他 她 它 们 这 那 在 和 与 就 都 也 很"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+
+
+def is_cjk(text: str) -> bool:
+    """True if any character is Chinese, Japanese or Korean."""
+    return _CJK_RUN.search(text) is not None
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and runs of CJK characters, in order, stop words included."""
+    return [match.group().lower() for match in _TOKEN.finditer(text)]
+
+
+def terms(text: str) -> list[str]:
+    """What a text is searched by: stemmed words without stop words, parts of compounds, CJK character bigrams."""
+    found: list[str] = []
+    for word in words(text):
+        if _CJK_RUN.match(word):
+            found.extend(bigrams(word))
+        elif word not in STOP_WORDS:
+            found.append(stem(word))
+            if not word.isalnum():
+                found.extend(stem(part) for part in _PART.findall(word) if part not in STOP_WORDS)
+    return found
+
+
+def bigrams(run: str) -> Iterator[str]:
+    """Character pairs of a run; a single character stands for itself."""
+    if len(run) == 1:
+        if run not in STOP_WORDS:
+            yield run
+        return
+    for a, b in pairwise(run):
+        yield a + b
+
+
+@lru_cache(maxsize=16_384)
+def stem(word: str) -> str:
+    """A light English stemmer: plurals, -ing, -ed, -ly, and a doubled last consonant. Short words stay."""
+    if len(word) < 4 or not word.isalpha():
+        return word
+    word = _singular(word)
+    for suffix in ("ing", "ed", "ly"):
+        base = word.removesuffix(suffix)
+        if base != word and len(base) >= 3 and _VOWEL.search(base):
+            return _undouble(base)
+    return word.removesuffix("e") if len(word) > 4 else word
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def _undouble(base: str) -> str:
+    if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "lsz":
+        return base[:-1]
+    return base.removesuffix("e") if len(base) > 4 else base
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences and lines, stripped, in order."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+
+
+def word_count(text: str) -> int:
+    """Words of a text; two CJK characters count as one."""
+    return sum(max(1, len(word) // 2) if _CJK_RUN.match(word) else 1 for word in words(text))

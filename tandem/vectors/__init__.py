@@ -1,0 +1,1 @@
+"""Vectors: passages found by meaning and by words. One port, two adapters."""
