@@ -1,0 +1,55 @@
+"""The ports of `tandem.rpc.ports` without a wire: the same service object, held to the same deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.contracts.ticket import Line
+from tandem.errors import Unavailable
+from tandem.rpc.ports import ChatRequest, ChatResponse, Llm, Memory
+
+
+@asynccontextmanager
+async def _within(deadline: float, what: str) -> AsyncIterator[None]:
+    limit = asyncio.timeout(deadline)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"{what}: no answer within {deadline} s") from error
+
+
+class InProcessLlm:
+    """The Llm port over a gateway of this process."""
+
+    def __init__(self, gateway: Llm) -> None:
+        self._gateway = gateway
+
+    async def embed(self, texts: Sequence[str], deadline: float = 5.0) -> NDArray[np.float32]:
+        async with _within(deadline, "embed"):
+            return await self._gateway.embed(texts, deadline)
+
+    async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
+        async with _within(deadline, "chat"):
+            return await self._gateway.chat(request, deadline)
+
+
+class InProcessMemory:
+    """The Memory port over a memory of this process."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def conversation(self, tenant: str, conversation: str, limit: int = 20, deadline: float = 0.3) -> list[Line]:
+        async with _within(deadline, "conversation"):
+            return await self._memory.conversation(tenant, conversation, limit, deadline)
+
+    async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
+        async with _within(deadline, "customer"):
+            return await self._memory.customer(tenant, conversation, deadline)

@@ -1,0 +1,113 @@
+"""A gRPC server as a service's component: token, deadlines, health, graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from tandem.errors import InvalidError, InvalidSettings, RetryableError
+from tandem.rpc.clients import MAX_MESSAGE_BYTES
+
+logger = logging.getLogger(__name__)
+
+MAX_DEADLINE_S = 120.0
+
+
+class _Token(grpc.aio.ServerInterceptor):
+    """Refuses calls without the platform's token; health may be asked by anyone."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+        self._refused: Any = grpc.unary_unary_rpc_method_handler(_refuse)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        if handler_call_details.method.startswith("/grpc.health."):
+            return await continuation(handler_call_details)
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        if not hmac.compare_digest(str(metadata.get("authorization", "")).encode(), self._expected):
+            return self._refused
+        return await continuation(handler_call_details)
+
+
+async def _refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the service token is missing or wrong")
+
+
+async def answer(context: grpc.aio.ServicerContext[Any, Any], work: Callable[[float], Awaitable[Any]]) -> Any:
+    """Do the work within the caller's deadline; Tandem's errors become status codes.
+
+    `work` is given the seconds left. A call without a deadline is refused.
+    """
+    left = context.time_remaining()
+    if left is None or left > MAX_DEADLINE_S:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"set a deadline of at most {MAX_DEADLINE_S:.0f} s")
+        raise AssertionError("abort raises")
+    try:
+        async with asyncio.timeout(left):
+            return await work(left)
+    except TimeoutError:
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "not done within the deadline")
+    except RetryableError as error:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error)[:500])
+    except InvalidError as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:500])
+
+
+class GrpcServer:
+    """Serves until stopped. `register` adds the servicers."""
+
+    def __init__(
+        self, host: str, port: int, token: str, register: Callable[[grpc.aio.Server], None], services: Sequence[str]
+    ) -> None:
+        if not token:
+            raise InvalidSettings("TANDEM_SERVICE_TOKEN is empty: set the same random text for all services")
+        self._address = f"{host}:{port}"
+        self._token = token
+        self._register = register
+        self._services = ("", *services)
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+        self._stopped = asyncio.Event()
+        self.port = port
+
+    async def start(self) -> None:
+        server = grpc.aio.server(
+            interceptors=[_Token(self._token)],
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ],
+            maximum_concurrent_rpcs=1_000,
+        )
+        self._register(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self.port = server.add_insecure_port(self._address)
+        await server.start()
+        self._server = server
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        logger.info("gRPC server listens", extra={"port": self.port})
+
+    async def run(self) -> None:
+        await self._stopped.wait()
+
+    async def stop(self, grace_s: float) -> None:
+        """Say NOT_SERVING, let calls in flight finish, leave."""
+        if self._server is not None:
+            await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await self._server.stop(grace_s)
+            self._server = None
+        self._stopped.set()
+
+    async def _say(self, status: Any) -> None:
+        for name in self._services:
+            await self._health.set(name, status)
