@@ -1,0 +1,1 @@
+"""Examples: a business system, an adapter, an agent."""
