@@ -56,9 +56,7 @@ class Intent(Message, name="intent"):
     arguments: dict[str, Json] = Field(default_factory=dict)  # for people, sensitive ones masked
     attempt: int = 1
     first_at: Millis = 0  # append time of the effect's first intent; 0: this is it. `key_ttl` counts from there
-    tenant: str = ""
-    ticket: str = ""
-    conversation: str = ""
+    counts: tuple[str, ...] = ()  # what the pack's limits count it under
 
 
 class JobStarted(Message, name="job-started"):
@@ -84,10 +82,8 @@ class EffectRecorded(Message, name="effect-recorded"):
     definite: bool = True
     at: Millis
     source: Literal["call", "ask", "person"] = "call"
-    tenant: str = ""
     ticket: str = ""
-    conversation: str = ""
     step: str = ""
     proves: bool = False  # of an identity or authorisation tool: evidence for the ticket's later calls
-    arguments: dict[str, Json] = Field(default_factory=dict)  # only what the pack's limits count by
+    counts: tuple[str, ...] = ()
     keep_until: Millis = 0  # tombstoned afterwards

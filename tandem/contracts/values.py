@@ -62,11 +62,11 @@ def effect_id(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> str:
     return derive_id("effect", ticket, tool, canonical_json(arguments), n)
 
 
-def call_hash(tool: str, arguments: dict[str, Any]) -> str:
-    """What consents and approvals are given for: this tool with these arguments."""
-    return digest({"tool": tool, "arguments": arguments})
-
-
 def once_key(tenant: str, tool: str, values: Sequence[Any]) -> str:
     """What a tool's `once_per` makes one: the key of its tasks, instead of the effect id."""
     return digest([tenant, tool, list(values)])
+
+
+def call_hash(tool: str, arguments: dict[str, Any]) -> str:
+    """What consents and approvals are given for, and what an effect id may never change: this tool, these arguments."""
+    return digest({"tool": tool, "arguments": arguments})
