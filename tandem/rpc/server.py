@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -63,24 +64,43 @@ async def answer(context: grpc.aio.ServicerContext[Any, Any], work: Callable[[fl
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:500])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where a server listens, and the token its callers must show."""
+
+    host: str
+    port: int
+    token: str
+
+
 class GrpcServer:
-    """Serves until stopped. `register` adds the servicers."""
+    """Serves until stopped. `register` adds the servicers; `before` is awaited before the first call is taken, `after`
+    once the last is answered."""
 
     def __init__(
-        self, host: str, port: int, token: str, register: Callable[[grpc.aio.Server], None], services: Sequence[str]
+        self,
+        listen: Listen,
+        register: Callable[[grpc.aio.Server], None],
+        services: Sequence[str],
+        before: Callable[[], Awaitable[None]] | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        if not token:
+        if not listen.token:
             raise InvalidSettings("TANDEM_SERVICE_TOKEN is empty: set the same random text for all services")
-        self._address = f"{host}:{port}"
-        self._token = token
+        self._address = f"{listen.host}:{listen.port}"
+        self._token = listen.token
+        self._before = before
+        self._after = after
         self._register = register
         self._services = ("", *services)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._stopped = asyncio.Event()
-        self.port = port
+        self.port = listen.port
 
     async def start(self) -> None:
+        if self._before is not None:
+            await self._before()
         server = grpc.aio.server(
             interceptors=[_Token(self._token)],
             options=[
@@ -106,6 +126,8 @@ class GrpcServer:
             await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
             await self._server.stop(grace_s)
             self._server = None
+        if self._after is not None:
+            await self._after()
         self._stopped.set()
 
     async def _say(self, status: Any) -> None:

@@ -1,0 +1,1 @@
+"""llm_gateway: every model call of the platform."""
