@@ -1,0 +1,1 @@
+"""memory: what was said and what is known, a projection of `ticket.events`."""

@@ -1,0 +1,107 @@
+"""The projection in Redis: per conversation a capped list of lines and a capped hash of tickets.
+
+Everything here can be built again from `ticket.events`. The store has a generation: a store that was lost gets a new
+one, and the consumer group is named after it, so that a new generation reads the topic from its start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from services.memory.projection import Update
+from tandem.contracts.ticket import Line
+from tandem.errors import InvalidError
+from tandem.redis import Redis, Script
+
+MAX_LINES = 100
+MAX_TICKETS = 20
+DAY_S = 24 * 3600
+
+_WRITE = Script("""
+local lines, tickets = KEYS[1], KEYS[2]
+local ticket, version, max_lines, max_tickets, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local update = cjson.decode(ARGV[6])
+local before = redis.call('HGET', tickets, ticket)
+local known = before and cjson.decode(before) or {}
+if known.version and known.version >= version then return 0 end
+for i = 7, #ARGV do redis.call('RPUSH', lines, ARGV[i]) end
+redis.call('LTRIM', lines, -max_lines, -1)
+for name, value in pairs(update) do known[name] = value end
+known.version = version
+redis.call('HSET', tickets, ticket, cjson.encode(known))
+while redis.call('HLEN', tickets) > max_tickets do
+  local all, oldest, at = redis.call('HGETALL', tickets), nil, nil
+  for i = 1, #all, 2 do
+    local seen = cjson.decode(all[i + 1]).at
+    if at == nil or seen < at then oldest, at = all[i], seen end
+  end
+  redis.call('HDEL', tickets, oldest)
+end
+redis.call('EXPIRE', lines, ttl)
+redis.call('EXPIRE', tickets, ttl)
+return 1
+""")
+
+
+class MemoryStore:
+    """The Memory port over Redis, and what writes it. Raises IndexUnavailable when Redis does not serve."""
+
+    def __init__(self, redis: Redis, days: int = 90) -> None:
+        self._redis = redis
+        self._ttl_s = days * DAY_S
+
+    async def generation(self, candidate: str) -> str:
+        """The store's generation; `candidate` becomes it if the store is new or was lost."""
+        key = f"{self._redis.prefix}:memory:generation"
+        await self._redis.call("SET", key, candidate, "NX")
+        found: bytes = await self._redis.call("GET", key)
+        return found.decode()
+
+    async def write(self, tenant: str, conversation: str, version: int, update: Update) -> bool:
+        """Add an update; False if this version of the ticket was added before."""
+        lines, tickets = self._keys(tenant, conversation)
+        said = [line.model_dump_json() for line in update.lines]
+        head = [update.ticket["ticket"], version, MAX_LINES, MAX_TICKETS, self._ttl_s, json.dumps(update.ticket)]
+        return bool(await self._redis.run(_WRITE, [lines, tickets], [*head, *said]))
+
+    async def conversation(self, tenant: str, conversation: str, limit: int = 20, deadline: float = 0.3) -> list[Line]:
+        if not 0 <= limit <= MAX_LINES:
+            raise InvalidError(f"limit {limit}: between 0 and {MAX_LINES}")
+        if limit == 0:
+            return []
+        lines, _ = self._keys(tenant, conversation)
+        found: Sequence[bytes] = await self._redis.call("LRANGE", lines, -limit, -1)
+        return [Line.model_validate_json(line) for line in found]
+
+    async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
+        _, tickets = self._keys(tenant, conversation)
+        found: Sequence[bytes] = await self._redis.call("HVALS", tickets)
+        past = sorted((json.loads(ticket) for ticket in found), key=lambda ticket: -ticket["at"])
+        return {"facts": _facts(past), "tickets": [_past(ticket) for ticket in past]}
+
+    async def ping(self) -> None:
+        await self._redis.ping()
+
+    def _keys(self, tenant: str, conversation: str) -> tuple[str, str]:
+        # Length first: no tenant's name can make another tenant's key. The braces keep both in one hash slot.
+        name = f"{self._redis.prefix}:memory:{{{len(tenant)}:{tenant}:{conversation}}}"
+        return f"{name}:lines", f"{name}:tickets"
+
+
+def _past(ticket: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "ticket": ticket["ticket"],
+        "intent": ticket.get("intent", ""),
+        "outcome": ticket.get("outcome", ""),
+        "at": round(ticket["at"]),
+    }
+
+
+def _facts(past: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the tickets say of the customer: how many, how many a person had to take, when the last was."""
+    if not past:
+        return {}
+    handed_over = sum(ticket.get("outcome") == "handed_over" for ticket in past)
+    return {"tickets": len(past), "handed_over": handed_over, "last_contact": round(past[0]["at"])}
