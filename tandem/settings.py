@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,11 @@ from tandem.contracts.topics import Spread
 def _channels_file(data: dict[str, Any]) -> Path:
     home: Path = data["home"]
     return home / "channels.yaml"
+
+
+def _by_bus(local: int, kafka: int) -> Callable[[dict[str, Any]], int]:
+    """A default that depends on the bus: small in one process, large in a deployment."""
+    return lambda data: local if data["bus"] == "local" else kafka
 
 
 class Settings(BaseSettings):
@@ -30,8 +36,15 @@ class Settings(BaseSettings):
     qdrant_url: str | None = Field(None, description="Qdrant server; without one, its engine runs in the process")
     packs: Path = Field(Path("packs"), description="folder of packs")
     channels: Path = Field(default_factory=_channels_file, description="channels.yaml: keys and tenants")
-    shards: int = Field(64, ge=1, le=1024, description="partitions of the sharded topics; fixed for a deployment")
-    work_partitions: int = Field(32, ge=1, description="partitions of the other topics")
+    shards: int = Field(
+        default_factory=_by_bus(8, 64),
+        ge=1,
+        le=1024,
+        description="partitions of the sharded topics, fixed for a deployment; on the local bus 8, on Kafka 64",
+    )
+    work_partitions: int = Field(
+        default_factory=_by_bus(4, 32), ge=1, description="partitions of the other topics; on the local bus 4"
+    )
     llm_gateway_target: str = Field("localhost:7001", description="gRPC address of llm_gateway")
     memory_target: str = Field("localhost:7002", description="gRPC address of memory")
     service_token: SecretStr = Field(SecretStr(""), description="shared token of the platform's own gRPC calls")

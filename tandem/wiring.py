@@ -116,4 +116,4 @@ class Wiring:
     def _build_packs(self) -> Packs:
         from tandem.packs.registry import Packs
 
-        return Packs(self.settings.packs)
+        return Packs(self.settings.packs, self.settings.home / "packs")

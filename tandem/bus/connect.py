@@ -1,0 +1,32 @@
+"""The bus the settings ask for."""
+
+from __future__ import annotations
+
+from tandem.bus.base import Bus
+from tandem.clock import Clock
+from tandem.settings import Settings
+
+
+def connect(settings: Settings, clock: Clock) -> Bus:
+    """An adapter, not started yet."""
+    if settings.bus == "local":
+        from tandem.bus.local import LocalBus
+
+        settings.home.mkdir(parents=True, exist_ok=True)
+        return LocalBus(
+            settings.bus_file,
+            shards=settings.shards,
+            work_partitions=settings.work_partitions,
+            prefix=settings.prefix,
+            clock=clock,
+        )
+    from tandem.bus.kafka import KafkaBus
+
+    return KafkaBus(
+        settings.kafka_bootstrap_servers,
+        shards=settings.shards,
+        work_partitions=settings.work_partitions,
+        prefix=settings.prefix,
+        clock=clock,
+        replication=settings.kafka_replication,
+    )
