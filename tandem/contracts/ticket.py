@@ -137,6 +137,8 @@ class Step(Value):
     effect: str | None = None  # effect id, once the arguments are known
     reserved: Cost = Cost()
     task: str | None = None  # id of the task in flight
+    followed: bool = True  # False: done while a person owned the ticket; its edges are taken after the give-back
+    text: str = ""  # of a model's ask or reply, or of a suggestion that waits for an expert
 
 
 class Plan(Value):
@@ -253,6 +255,7 @@ class Ticket(Value):
     approvals: tuple[Approval, ...] = ()
     effects: dict[str, Effect] = Field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
+    answering: tuple[str, ...] = ()  # ids of the customer's messages that this turn answers
     recent: tuple[Line, ...] = ()
     inbox_offset: int = -1  # of the last message applied
     seen: tuple[str, ...] = ()  # the last MAX_SEEN message ids, as short digests

@@ -1,0 +1,1 @@
+"""The planner: the owner of tickets, and the worker that plans."""

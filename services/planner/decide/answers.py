@@ -1,0 +1,119 @@
+"""Which open question does a message answer? Rules first; unsure, the planner's worker is asked to interpret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from services.planner.decide.draft import Draft
+from tandem.contracts.ticket import Choice, Question, TypedValue, Unread
+from tandem.contracts.values import Json
+from tandem.packs.model import Pack
+
+CLEAR_YES_NO = 0.5
+"""Confidence from which a recognised yes or no counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What the rules make of a message: an answer, an answer to a question no longer open, unsure, or no answer."""
+
+    kind: Literal["answer", "stale", "unsure", "other"]
+    question: Question | None = None
+    values: dict[str, Json] = field(default_factory=dict)
+    yes: bool | None = None
+    choice: Choice | None = None
+
+
+def match(draft: Draft, messages: Sequence[Unread]) -> Match:
+    """Match messages with the open questions; the newest question first, a pressed button by its question's id."""
+    for message in messages:
+        if message.action is not None:
+            return _pressed(draft, message)
+    if not draft.questions:
+        return Match("other")
+    values = tuple(value for message in messages for value in message.values)
+    text = "\n".join(message.text for message in messages)
+    sent_at = max(message.sent_at for message in messages)
+    for question in reversed(draft.questions):
+        found = _by_rule(draft, question, text, values, sent_at)
+        if found.kind != "other":
+            return found
+    return Match("other")
+
+
+def _pressed(draft: Draft, message: Unread) -> Match:
+    question = next((q for q in draft.questions if q.id == message.question), None)
+    if question is None:
+        return Match("stale")
+    if message.action in ("yes", "no") and not question.choices:
+        return Match("answer", question, yes=message.action == "yes")
+    choice = next((c for c in question.choices if c.id == message.action), None)
+    return Match("answer", question, choice=choice) if choice else Match("unsure", question)
+
+
+def _by_rule(draft: Draft, question: Question, text: str, values: tuple[TypedValue, ...], sent_at: int) -> Match:
+    match question.kind:
+        case "slots":
+            return _slots(draft, question, text, values)
+        case "consent" | "follow_up":
+            return _yes_no(draft, question, values, sent_at)
+        case "choice" | "clarify":
+            return _choice(question, text, values)
+
+
+def _slots(draft: Draft, question: Question, text: str, values: tuple[TypedValue, ...]) -> Match:
+    found = {value.slot: value.value for value in values if value.slot in question.slots}
+    if found:
+        return Match("answer", question, values=found)
+    free = [slot for slot in question.slots if _free_text(draft.pack, slot)]
+    if len(free) == 1 and text.strip() and not _changes_topic(draft):
+        return Match("answer", question, values={free[0]: text.strip()})
+    if not question.slots and text.strip() and not _changes_topic(draft):
+        return Match("answer", question, values={})
+    return Match("other")
+
+
+def _free_text(pack: Pack, slot: str) -> bool:
+    known = pack.slots.get(slot)
+    return known is not None and known.free_text
+
+
+def _changes_topic(draft: Draft) -> bool:
+    route, plan = draft.route, draft.plan
+    if route is None or route.intent is None or plan is None:
+        return False
+    return route.intent != plan.intent and route.confidence >= draft.pack.thresholds.switch
+
+
+def _yes_no(draft: Draft, question: Question, values: tuple[TypedValue, ...], sent_at: int) -> Match:
+    """A written yes counts only after the question was asked, and only if it is the only one open."""
+    answers = [value for value in values if value.slot == "yes_no" and value.confidence >= CLEAR_YES_NO]
+    if not answers:
+        return Match("other")
+    if sent_at < question.asked_at:
+        return Match("stale")
+    said = {bool(value.value) for value in answers}
+    if len(said) > 1 or len(draft.questions) > 1:
+        return Match("unsure", question)
+    return Match("answer", question, yes=said.pop())
+
+
+def _choice(question: Question, text: str, values: tuple[TypedValue, ...]) -> Match:
+    lowered = text.lower()
+    named = [c for c in question.choices if c.id.lower() in lowered or c.label.lower() in lowered]
+    if len(named) == 1:
+        return Match("answer", question, choice=named[0])
+    for value in values:
+        position = value.value
+        if value.slot == "ordinal" and isinstance(position, int) and 1 <= position <= len(question.choices):
+            return Match("answer", question, choice=question.choices[position - 1])
+    given = {str(value.value).lower() for value in values}
+    hits = [c for c in question.choices if c.id.lower() in given]
+    if len(hits) == 1:
+        return Match("answer", question, choice=hits[0])
+    yes = [bool(value.value) for value in values if value.slot == "yes_no"]
+    if yes == [True] and len(question.choices) == 1:
+        return Match("answer", question, choice=question.choices[0])
+    return Match("unsure", question) if named else Match("other")

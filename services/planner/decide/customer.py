@@ -1,0 +1,370 @@
+"""A customer's message: taken in once, merged with its burst, matched with what was asked, or routed as a new topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.planner.decide import dispatch, walk
+from services.planner.decide.answers import Match, match
+from services.planner.decide.draft import Draft
+from services.planner.decide.lifecycle import OPEN, busy, expert_task, handover, resolve, steps_in
+from services.planner.decide.questions import ask_again, pose
+from tandem.contracts.customer import CardActionPart
+from tandem.contracts.inbox import RoutedMessage
+from tandem.contracts.ticket import (
+    MAX_SEEN,
+    MAX_UNREAD,
+    Choice,
+    Question,
+    Route,
+    Status,
+    StepStatus,
+    TypedValue,
+    Unread,
+)
+from tandem.contracts.values import digest
+
+MAX_OPTIONS = 3
+MAX_BURST_FACTOR = 4
+MAX_CLARIFICATIONS = 2
+
+
+def first_time(draft: Draft, message_id: str) -> bool:
+    """Whether this id is new to the ticket; adapters and experts' tools repeat themselves."""
+    short = digest(message_id)
+    if short in draft.seen:
+        draft.event("duplicate_ignored", name=message_id)
+        return False
+    draft.seen = (*draft.seen, short)[-MAX_SEEN:]
+    return True
+
+
+def on_message(draft: Draft, routed: RoutedMessage) -> None:
+    """Take a message in. Nothing is decided before its burst is over."""
+    if not first_time(draft, routed.id):
+        return
+    message = routed.message
+    text = message.text()
+    press = next((part for part in message.parts if isinstance(part, CardActionPart)), None)
+    draft.language = routed.route.language if routed.route.language in draft.pack.languages else draft.language
+    draft.route = routed.route
+    draft.remember("customer", text or (press.action if press else ""))
+    draft.event("message_received", text=text, name=message.id, rung=routed.route.rung, data=_routing(routed.route))
+    if draft.owner != "bot" or draft.status is Status.HANDED_OVER:
+        draft.answering = (message.id,)
+        draft.ask_expert(expert_task(draft, "message", "the customer wrote", text))
+        return
+    unread = Unread(
+        id=message.id,
+        text=text,
+        route=routed.route,
+        values=routed.values,
+        sent_at=message.sent_at,
+        received_at=draft.now,
+        question=press.question if press else None,
+        action=press.action if press else None,
+    )
+    _take_in(draft, unread)
+    if press is None:
+        _wait_for_more(draft)
+
+
+def _routing(route: Route) -> dict[str, object]:
+    return {"intent": route.intent, "confidence": round(route.confidence, 3), "scenario": route.scenario}
+
+
+def _take_in(draft: Draft, unread: Unread) -> None:
+    """Keep the message until it is acted on; past the cap it is joined to the last one, never dropped."""
+    if len(draft.unread) < MAX_UNREAD:
+        draft.unread.append(unread)
+        return
+    last = draft.unread[-1]
+    joined = f"{last.text}\n{unread.text}"[-4_000:]
+    draft.unread[-1] = unread.model_copy(update={"text": joined, "values": (*last.values, *unread.values)[-40:]})
+
+
+def _wait_for_more(draft: Draft) -> None:
+    """(Re)start the burst timer, but never keep the first message of a burst waiting for long."""
+    window = draft.pack.timers.burst
+    if window:
+        latest = draft.unread[0].received_at + window * MAX_BURST_FACTOR
+        draft.timers["burst"] = min(draft.now + window, latest)
+
+
+def read(draft: Draft) -> None:
+    """Act on the unread messages, all at once. While a turn is prepared they wait, unless they change it."""
+    messages = tuple(draft.unread)
+    if busy(draft) and not draft.questions and not _interrupts(draft, messages):
+        return
+    draft.unread = []
+    draft.turn += 1
+    draft.seq = 0
+    was_busy = busy(draft)
+    draft.answering = tuple(message.id for message in messages)
+    route = _best(messages)
+    draft.route = route
+    _keep_values(draft, messages)
+    if route.wants_human >= draft.pack.thresholds.human:
+        handover(draft, "customer_asked")
+        return
+    if draft.status is Status.RESOLVED and not draft.questions:
+        _reopen(draft)
+    found = match(draft, messages)
+    if found.kind == "answer" and found.question:
+        answer(draft, found)
+    elif found.kind == "stale":
+        _stale(draft)
+    elif draft.questions and not _new_topic(draft, route):
+        _not_an_answer(draft, draft.questions[-1], messages, route)
+    elif not (was_busy and draft.plan and draft.plan.origin == "shortcut" and _merge(draft, messages, route)):
+        _route(draft, messages, route)
+
+
+def _interrupts(draft: Draft, messages: Sequence[Unread]) -> bool:
+    """Whether messages must be acted on though a turn is being prepared."""
+    plan = draft.plan
+    route = _best(messages)
+    wants_human = route.wants_human >= draft.pack.thresholds.human
+    pressed = any(message.action is not None for message in messages)
+    shortcut = plan is not None and plan.origin == "shortcut"
+    return wants_human or pressed or shortcut or _new_topic(draft, route)
+
+
+def _merge(draft: Draft, messages: Sequence[Unread], route: Route) -> bool:
+    """More was written while a knowledge answer is prepared: prepare one answer for both."""
+    plan = draft.plan
+    if plan is None or _new_topic(draft, route):
+        return False
+    goal = "\n".join([plan.goal, *(message.text for message in messages)])
+    walk.restart_shortcut(draft, plan, goal, route)
+    return True
+
+
+def _best(messages: Sequence[Unread]) -> Route:
+    """The route of a burst: its surest message says what it is about, the strongest wish for a person counts."""
+    best = max((message.route for message in messages), key=lambda route: route.confidence)
+    wants_human = max(message.route.wants_human for message in messages)
+    return best.model_copy(update={"wants_human": wants_human, "language": messages[-1].route.language})
+
+
+def _keep_values(draft: Draft, messages: Sequence[Unread]) -> None:
+    """Values of the pack's slots become facts, whether asked for or not."""
+    for message in messages:
+        for value in message.values:
+            if value.slot in draft.pack.slots:
+                draft.know(value.slot, value.value, "customer", message.id, value.sensitive)
+
+
+def _new_topic(draft: Draft, route: Route) -> bool:
+    plan = draft.plan
+    if route.intent is None or plan is None or route.intent == plan.intent:
+        return False
+    return route.confidence >= draft.pack.thresholds.switch
+
+
+def _reopen(draft: Draft) -> None:
+    draft.status = Status.WORKING
+    draft.outcome = None
+    draft.reopened += 1
+    draft.disarm("close", "follow_up")
+    draft.event("reopened")
+
+
+def _stale(draft: Draft) -> None:
+    """An answer to a question that is not open: not acted on; what is open is asked again."""
+    draft.event("stale_answer_ignored")
+    if draft.questions:
+        ask_again(draft, draft.questions[-1], "consent_again")
+    elif not busy(draft):
+        draft.say("consent_again")
+        if draft.plan is None:
+            resolve(draft, "stale_answer")
+
+
+def answer(draft: Draft, found: Match) -> None:
+    """Act on the answer to an open question."""
+    question = found.question
+    if question is None:
+        return
+    draft.close_question(question)
+    draft.event("question_answered", step=question.step, name=question.id, status=question.kind)
+    if question.kind == "follow_up":
+        _followed_up(draft, bool(found.yes))
+    elif question.kind == "clarify":
+        _clarified(draft, found.choice)
+    else:
+        _answer_step(draft, question, found)
+
+
+def _answer_step(draft: Draft, question: Question, found: Match) -> None:
+    step = draft.step(question.step)
+    plan = draft.plan_of(step.id) if step else None
+    if step is None or plan is None:
+        return
+    ref = draft.answering[-1] if draft.answering else question.id
+    if question.kind == "slots":
+        _answer_slots(draft, question, found, ref)
+    elif question.kind == "consent":
+        _answer_consent(draft, question, found, ref)
+    elif found.choice:
+        node = draft.node(step)
+        if node and node.choices:
+            draft.know(node.choices.save, found.choice.value, "tool", question.id)
+        walk.complete(draft, step)
+    else:
+        ask_again(draft, question, "reask")
+
+
+def _answer_slots(draft: Draft, question: Question, found: Match, ref: str) -> None:
+    step = draft.step(question.step)
+    if step is None:
+        return
+    for slot, value in found.values.items():
+        known = draft.pack.slots.get(slot)
+        draft.know(slot, value, "customer", ref, known.sensitive if known else False)
+    if step.kind == "ask":
+        node = draft.node(step)
+        walk.run(draft, step) if node else walk.complete(draft, step)
+    else:
+        draft.put_step(step, status=StepStatus.WAITING)
+        plan = draft.plan_of(step.id)
+        if plan:
+            walk.run_tool(draft, step, plan, draft.node(step))
+
+
+def _answer_consent(draft: Draft, question: Question, found: Match, ref: str) -> None:
+    step = draft.step(question.step)
+    if step is None:
+        return
+    node = draft.node(step)
+    if node and node.confirm:
+        draft.know(node.confirm, bool(found.yes), "customer", ref)
+        walk.complete(draft, step)
+        return
+    draft.event("consent_given" if found.yes else "consent_refused", step=step.id, node=step.node, name=question.id)
+    if not found.yes:
+        _declined(draft, question)
+    elif step.kind == "tool":
+        _consent(draft, question)
+        walk.run(draft, draft.put_step(step, status=StepStatus.WAITING))
+    else:
+        _consent(draft, question)
+        walk.complete(draft, step)
+
+
+def _consent(draft: Draft, question: Question) -> None:
+    if question.subject:
+        draft.know(dispatch.consent_fact(question.subject), question.id, "customer", question.id)
+
+
+def _declined(draft: Draft, question: Question) -> None:
+    """The customer said no: the flow may say what then; by default nothing is changed and the matter ends."""
+    step = draft.step(question.step)
+    node = draft.node(step) if step else None
+    plan = draft.plan_of(step.id) if step else None
+    if step is None or plan is None:
+        return
+    if node and node.kind == "ask" and node.on_failure:
+        walk.fail(draft, step)
+        return
+    draft.put_step(step, status=StepStatus.SKIPPED)
+    draft.say("declined")
+    walk.finish_plan(draft, plan, "declined")
+
+
+def _followed_up(draft: Draft, worked: bool) -> None:
+    if worked:
+        draft.say("confirmed")
+        draft.outcome = "confirmed"
+        draft.event("confirmed")
+        draft.arm("close", draft.pack.timers.reopen)
+    else:
+        _reopen(draft)
+        handover(draft, "not_solved")
+
+
+def _clarified(draft: Draft, choice: Choice | None) -> None:
+    if choice is None:
+        return
+    goal = "\n".join(line.text for line in draft.recent if line.who == "customer")
+    walk.start_plan(draft, str(choice.value), goal, draft.route or Route())
+
+
+def _not_an_answer(draft: Draft, question: Question, messages: Sequence[Unread], route: Route) -> None:
+    """No rule says what the message means for the open question."""
+    plan = next((known for known in draft.plans if known.id == question.plan), None)
+    if question.kind in ("clarify", "follow_up"):
+        draft.close_question(question)
+        if draft.status is Status.RESOLVED:
+            _reopen(draft)
+        _route(draft, messages, route, tries=question.tries)
+    elif plan is None:
+        ask_again(draft, question, "reask")
+    elif route.out_of_scope >= draft.pack.thresholds.out_of_scope:
+        draft.say("reject")
+        ask_again(draft, question, "")
+    else:
+        text = "\n".join(message.text for message in messages)
+        values: tuple[TypedValue, ...] = tuple(value for message in messages for value in message.values)
+        step = walk.add_step(draft, plan.id, "agent", "interpret")
+        dispatch.interpret(draft, step, plan, text, values, route, tuple(draft.questions))
+
+
+def _route(draft: Draft, messages: Sequence[Unread], route: Route, tries: int = 0) -> None:
+    """A matter of its own: a known intent is begun, a vague one is clarified, what is out of scope is refused."""
+    goal = "\n".join(message.text for message in messages)
+    thresholds = draft.pack.thresholds
+    if _sure(draft, route):
+        _begin(draft, route, goal)
+    elif route.out_of_scope >= thresholds.out_of_scope:
+        draft.event("rejected")
+        draft.say("reject")
+        if draft.plan is None:
+            resolve(draft, "rejected")
+        elif draft.questions:
+            ask_again(draft, draft.questions[-1], "")
+    elif draft.plan is not None and (busy(draft) or steps_in(draft.plan, *OPEN)):
+        draft.event("absorbed")  # said while a turn was prepared; what that turn says answers it
+        if not busy(draft):
+            draft.say("approval_wait")
+    elif tries >= MAX_CLARIFICATIONS:
+        handover(draft, "not_understood")
+    elif not route.candidates and route.complexity == "complex":
+        walk.start_plan(draft, None, goal, route)
+    else:
+        _clarify(draft, route, tries)
+
+
+def _sure(draft: Draft, route: Route) -> bool:
+    thresholds = draft.pack.thresholds
+    if route.intent is None or route.confidence < thresholds.intent:
+        return False
+    runner_up = max((c.confidence for c in route.candidates if c.intent != route.intent), default=0.0)
+    return route.confidence - runner_up >= thresholds.margin
+
+
+def _begin(draft: Draft, route: Route, goal: str) -> None:
+    """Start on an intent; one that waits beneath is taken up again instead of being begun twice."""
+    beneath = [plan for plan in draft.plans if plan.intent == route.intent]
+    active = draft.plan
+    if beneath and active and beneath[-1].id != active.id and not steps_in(active, *OPEN_EFFECTS):
+        walk.drop_plan(draft, active)
+        walk.resume(draft)
+    elif beneath:
+        draft.event("absorbed")
+    else:
+        walk.start_plan(draft, route.intent, goal, route)
+
+
+OPEN_EFFECTS = (StepStatus.RUNNING, StepStatus.ASSEMBLING, StepStatus.UNKNOWN, StepStatus.APPROVING)
+
+
+def _clarify(draft: Draft, route: Route, tries: int) -> None:
+    """Ask which of the likeliest intents is meant."""
+    intents = [draft.pack.intents[c.intent] for c in route.candidates[:MAX_OPTIONS] if c.intent in draft.pack.intents]
+    choices = tuple(
+        Choice(id=intent.name, label=draft.render(intent.label) or intent.description, value=intent.name)
+        for intent in intents
+    )
+    text = draft.sentence("clarify", options="; ".join(c.label for c in choices)) if choices else ""
+    pose(draft, None, None, "clarify", text or draft.sentence("clarify_open"), choices=choices, tries=tries + 1)

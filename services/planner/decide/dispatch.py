@@ -1,0 +1,249 @@
+"""Sending a step to the agent that does it, within the budget, under an effect id that survives every replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.planner.decide.draft import Draft
+from services.planner.decide.lifecycle import handover, masked
+from tandem.contracts.tasks import (
+    AnswerQuestion,
+    AssembleCall,
+    Authority,
+    ExecuteTool,
+    Interpret,
+    MakePlan,
+    Reason,
+    Task,
+)
+from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
+from tandem.contracts.topics import task_topic
+from tandem.contracts.values import Json, call_hash, derive_id, digest, effect_id
+from tandem.packs.expressions import bind, evaluate
+from tandem.packs.model import Node, Tool
+
+IDENTITY = "_identity"
+AUTHORISED = "_authorised"
+MAX_ATTEMPTS = 3
+EXECUTOR_GRACE_MS = 15_000
+
+
+def consent_fact(arguments_hash: str) -> str:
+    return f"_consent:{arguments_hash}"
+
+
+def approval_fact(arguments_hash: str) -> str:
+    return f"_approval:{arguments_hash}"
+
+
+def bound_arguments(draft: Draft, plan: Plan, node: Node) -> dict[str, Json]:
+    """What the flow itself fixes of a call; parameters without a value are left out."""
+    scope = draft.scope(plan)
+    bound = {name: bind(value, scope) for name, value in node.args.items()}
+    return {name: value for name, value in bound.items() if value is not None}
+
+
+def complete_arguments(tool: Tool, arguments: dict[str, Json]) -> bool:
+    """True if every required parameter, and one of each group of alternatives, is there."""
+    return all(name in arguments for name in tool.required) and all(
+        any(name in arguments for name in group) for group in tool.alternatives
+    )
+
+
+def needs_consent(draft: Draft, tool: Tool, plan: Plan) -> bool:
+    """Whether the customer must agree to a call of this tool before it runs."""
+    intent = draft.pack.intents.get(plan.intent or "")
+    policies = draft.pack.policies
+    asked_for = policies.consent == "customer_confirms" or (intent is not None and intent.autonomy == "confirm")
+    return tool.writes and asked_for and tool.name not in policies.no_consent
+
+
+def needs_approval(draft: Draft, tool: Tool, plan: Plan, arguments: dict[str, Json]) -> bool:
+    """Whether an expert must approve a call of this tool before it runs."""
+    intent = draft.pack.intents.get(plan.intent or "")
+    if tool.writes and intent is not None and intent.autonomy == "suggest":
+        return True
+    return any(
+        rule.tool == tool.name and (rule.when is None or evaluate(rule.when, {"args": arguments}))
+        for rule in draft.pack.policies.approvals
+    )
+
+
+def reserve(draft: Draft, step: Step, cost: Cost) -> bool:
+    """Set aside what a step may cost; without room for it the ticket goes to a person."""
+    budget = draft.budget
+    if not (budget.spent + budget.reserved + cost).within(budget.limit):
+        draft.put_step(step, status=StepStatus.FAILED)
+        handover(draft, "budget", say="budget")
+        return False
+    draft.budget = budget.model_copy(update={"reserved": budget.reserved + cost})
+    return True
+
+
+def release(draft: Draft, step: Step, spent: Cost) -> None:
+    """Settle a step's reservation with what it really cost, capped by what was reserved in money terms."""
+    budget = draft.budget
+    draft.budget = budget.model_copy(
+        update={"spent": budget.spent + spent, "reserved": budget.reserved - step.reserved}
+    )
+
+
+def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Task], **fields: Any) -> bool:
+    """Dispatch a step as a task to a service."""
+    cost = draft.pack.reserve
+    tool = draft.pack.tools.get(step.name) if make is ExecuteTool else None
+    if tool:
+        cost = cost + Cost(micros=tool.price_micros)
+    if not reserve(draft, step, cost):
+        return False
+    attempt = step.attempt + 1
+    wait = draft.pack.timers.step
+    deadline = draft.now + wait
+    if tool:
+        fields["expires"] = draft.now + wait
+        deadline += tool.timeout_ms + EXECUTOR_GRACE_MS
+    task_id = derive_id("task", draft.id, step.id, attempt)
+    task = make(
+        id=task_id,
+        tenant=draft.base.tenant,
+        conversation=draft.base.conversation,
+        ticket=draft.id,
+        pack=draft.pack.name,
+        step=step.id,
+        attempt=attempt,
+        turn=draft.turn,
+        language=draft.language,
+        deadline=deadline,
+        reserved=cost,
+        **fields,
+    )
+    status = StepStatus.ASSEMBLING if make is AssembleCall else StepStatus.RUNNING
+    draft.put_step(step, status=status, attempt=attempt, deadline=deadline, reserved=cost, task=task_id)
+    draft.timers[f"step:{step.id}"] = deadline
+    key = _effect_key(tool, task) if isinstance(task, ExecuteTool) and tool else task_id
+    draft.send(task_topic(service).name, task, key)
+    draft.event(
+        "step_dispatched",
+        step=step.id,
+        node=step.node,
+        name=step.name,
+        sentence=step.sentence,
+        procedure=plan.procedure,
+        effect=task.effect if isinstance(task, ExecuteTool) else None,
+        data={"service": service, "attempt": attempt, "arguments": masked(draft, getattr(task, "arguments", {}))},
+    )
+    return True
+
+
+def _effect_key(tool: Tool, task: ExecuteTool) -> str:
+    """One key serially: by what happens once, else by the effect."""
+    if tool.once_per:
+        return digest([task.tenant, tool.name, [task.arguments.get(name) for name in tool.once_per]])
+    return task.effect
+
+
+def assemble(draft: Draft, step: Step, plan: Plan, bound: dict[str, Json]) -> bool:
+    """Ask function_agent for the arguments that the flow does not fix."""
+    return send_task(
+        draft,
+        step,
+        plan,
+        "function_agent",
+        AssembleCall,
+        tools=(step.name,),
+        goal=plan.goal,
+        bound=bound,
+        facts=_public(draft),
+        recent=_recent(draft),
+    )
+
+
+def execute(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], origins: dict[str, str]) -> bool:
+    """Send a call to the executor. The effect id is held in the ticket: the same request is the same effect."""
+    tool = draft.pack.tools[step.name]
+    node = draft.node(step)
+    n = plan.visits.get(step.node or "", 1) - 1 if node and node.repeat else 0
+    effect = effect_id(draft.id, tool.name, arguments, n)
+    hash_ = call_hash(tool.name, arguments)
+    draft.effects[effect] = Effect(id=effect, tool=tool.name, step=step.id, n=n, status="pending", arguments_hash=hash_)
+    step = draft.put_step(step, arguments=arguments, effect=effect)
+    return send_task(
+        draft,
+        step,
+        plan,
+        "executor",
+        ExecuteTool,
+        tool=tool.name,
+        effect=effect,
+        n=n,
+        arguments=arguments,
+        arguments_hash=hash_,
+        authority=authority(draft, step, plan, hash_),
+        origins=origins,
+    )
+
+
+def authority(draft: Draft, step: Step, plan: Plan, arguments_hash: str) -> Authority:
+    """The evidence that permits a call, from what the ticket itself recorded."""
+    consent = draft.facts.get(consent_fact(arguments_hash))
+    approval = draft.facts.get(approval_fact(arguments_hash))
+    identity, allowed = draft.facts.get(IDENTITY), draft.facts.get(AUTHORISED)
+    approved = approval.value if approval and isinstance(approval.value, dict) else {}
+    return Authority(
+        identity=identity.ref if identity else None,
+        authorisation=allowed.ref if allowed else None,
+        consent=str(consent.value) if consent else None,
+        consent_subject=arguments_hash if consent else None,
+        approval=str(approved["approval"]) if approved else None,
+        approved_by=str(approved["expert"]) if approved else None,
+        approval_hash=arguments_hash if approved else None,
+        sentence=step.sentence,
+        procedure=plan.procedure,
+    )
+
+
+def answer_question(draft: Draft, step: Step, plan: Plan, service: str) -> bool:
+    return send_task(draft, step, plan, service, AnswerQuestion, question=plan.goal, recent=_recent(draft))
+
+
+def make_plan(draft: Draft, step: Step, plan: Plan, route: Route) -> bool:
+    return send_task(
+        draft, step, plan, "planner", MakePlan, goal=plan.goal, route=route, facts=_public(draft), recent=_recent(draft)
+    )
+
+
+def reason(draft: Draft, step: Step, plan: Plan) -> bool:
+    """Ask the planner's model what to do next, with what the plan's steps brought."""
+    return send_task(draft, step, plan, "planner", Reason, goal=plan.goal, facts=_public(draft), recent=_recent(draft))
+
+
+def interpret(
+    draft: Draft,
+    step: Step,
+    plan: Plan,
+    text: str,
+    values: tuple[TypedValue, ...],
+    route: Route,
+    questions: tuple[Question, ...],
+) -> bool:
+    return send_task(
+        draft,
+        step,
+        plan,
+        "planner",
+        Interpret,
+        text=text,
+        values=values,
+        route=route,
+        questions=questions,
+        recent=_recent(draft),
+    )
+
+
+def _public(draft: Draft) -> dict[str, Any]:
+    """Facts that agents may see: not the platform's own evidence."""
+    return {name: fact for name, fact in draft.facts.items() if not name.startswith("_")}
+
+
+def _recent(draft: Draft) -> tuple[Line, ...]:
+    return tuple(draft.recent)

@@ -1,0 +1,44 @@
+"""A plan proposed by the planner's model: checked against the catalogue before anything of it runs."""
+
+from __future__ import annotations
+
+from services.planner.decide import walk
+from services.planner.decide.draft import Draft
+from services.planner.decide.lifecycle import handover
+from tandem.contracts.tasks import PlanProposal, ProposedStep
+from tandem.contracts.ticket import Plan, Step, StepStatus
+
+MAX_PROPOSED = 12
+AGENTS = frozenset({"rag_agent"})
+
+
+def apply(draft: Draft, step: Step, plan: Plan, proposal: PlanProposal) -> None:
+    """Add the proposed steps to the plan, or hand over if there is no plan, or a step is not in the catalogue."""
+    draft.put_step(step, status=StepStatus.DONE, task=None, deadline=None)
+    problems = [text for proposed in proposal.steps for text in _problems(draft, proposed)]
+    if not proposal.steps or problems or len(proposal.steps) > MAX_PROPOSED:
+        draft.event("plan_refused", text="; ".join(problems) or proposal.reason or "no plan")
+        handover(draft, "no_plan")
+        return
+    draft.event("plan_proposed", text=proposal.reason, data={"steps": len(proposal.steps)})
+    added: list[Step] = []
+    for proposed in proposal.steps:
+        made = walk.add_step(draft, plan.id, proposed.kind, proposed.name or proposed.kind)
+        needs = tuple(added[i].id for i in proposed.needs if i < len(added))
+        arguments = proposed.arguments if proposed.kind == "tool" else None
+        added.append(draft.put_step(made, needs=needs, arguments=arguments, text=proposed.text))
+    for made in added:
+        current = draft.step(made.id)
+        if current and current.status is StepStatus.WAITING and not current.needs:
+            walk.run(draft, current)
+
+
+def _problems(draft: Draft, proposed: ProposedStep) -> list[str]:
+    match proposed.kind:
+        case "tool" if proposed.name not in draft.pack.tools:
+            return [f"no tool called {proposed.name!r}"]
+        case "agent" if proposed.name not in AGENTS:
+            return [f"no agent called {proposed.name!r}"]
+        case "ask" | "reply" if not proposed.text:
+            return [f"{proposed.kind} without a text"]
+    return []
