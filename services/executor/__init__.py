@@ -1,0 +1,1 @@
+"""The only door to the outside world: runs tool calls by the effect protocol."""
