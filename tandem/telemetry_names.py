@@ -21,28 +21,30 @@ class SpanName(StrEnum):
     WORKFLOW = "invoke_workflow"  # the owner decides about a ticket
 
 
-class Attribute(StrEnum):
-    MESSAGING_SYSTEM = "messaging.system"
-    OPERATION_NAME = "messaging.operation.name"
-    OPERATION_TYPE = "messaging.operation.type"
-    DESTINATION = "messaging.destination.name"
-    PARTITION = "messaging.destination.partition.id"
-    OFFSET = "messaging.kafka.offset"
-    GROUP = "messaging.consumer.group.name"
-    MESSAGE_ID = "messaging.message.id"
-    CONVERSATION = "gen_ai.conversation.id"
-    AGENT_NAME = "gen_ai.agent.name"
-    TOOL_NAME = "gen_ai.tool.name"
-    MODEL = "gen_ai.request.model"
-    INPUT_TOKENS = "gen_ai.usage.input_tokens"
-    OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
-    ERROR_TYPE = "error.type"
-    TICKET = "ticket.id"
-    PLAN_VERSION = "plan.version"
-    SEGMENT = "segment"  # the ticket's turn
-    RUNG = "tandem.rung"  # which rung of the ladder did the work
-    STEP = "tandem.step"
-    EFFECT = "tandem.effect"
+class Attribute:
+    """Names of attributes."""
+
+    MESSAGING_SYSTEM: Final = "messaging.system"
+    OPERATION_NAME: Final = "messaging.operation.name"
+    OPERATION_TYPE: Final = "messaging.operation.type"
+    DESTINATION: Final = "messaging.destination.name"
+    PARTITION: Final = "messaging.destination.partition.id"
+    OFFSET: Final = "messaging.kafka.offset"
+    GROUP: Final = "messaging.consumer.group.name"
+    MESSAGE_ID: Final = "messaging.message.id"
+    CONVERSATION: Final = "gen_ai.conversation.id"
+    AGENT_NAME: Final = "gen_ai.agent.name"
+    TOOL_NAME: Final = "gen_ai.tool.name"
+    MODEL: Final = "gen_ai.request.model"
+    INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+    OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+    ERROR_TYPE: Final = "error.type"
+    TICKET: Final = "ticket.id"
+    PLAN_VERSION: Final = "plan.version"
+    SEGMENT: Final = "segment"  # the ticket's turn
+    RUNG: Final = "tandem.rung"  # which rung of the ladder did the work
+    STEP: Final = "tandem.step"
+    EFFECT: Final = "tandem.effect"
 
 
 @dataclass(frozen=True, slots=True)

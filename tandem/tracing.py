@@ -103,7 +103,7 @@ def annotate(attributes: Attributes) -> None:
     """Put attributes on the current span, if one is recorded."""
     span = _span.get()
     if span is not None:
-        span.set_attributes(dict(attributes))
+        span.set_attributes(attributes)
 
 
 def new_traceparent() -> str:
@@ -184,7 +184,7 @@ def _start(
         return trace.INVALID_SPAN
     context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else Context()
     ids = _ids.get()
-    all_attributes = {**attributes, **_id_attributes(ids)} if ids else dict(attributes)
+    all_attributes = {**attributes, **_id_attributes(ids)} if ids else attributes
     return tracer.start_span(
         name, context, kind, all_attributes, links, record_exception=False, set_status_on_exception=False
     )
@@ -202,7 +202,7 @@ def _consumer_attributes(record: Record, group: str) -> Attributes:
     }
 
 
-def _id_attributes(ids: Ids) -> dict[str, str | int]:
+def _id_attributes(ids: Ids) -> Attributes:
     return {
         Attribute.CONVERSATION: ids.conversation,
         Attribute.TICKET: ids.ticket,

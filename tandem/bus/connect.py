@@ -27,6 +27,5 @@ def connect(settings: Settings, clock: Clock) -> Bus:
         shards=settings.shards,
         work_partitions=settings.work_partitions,
         prefix=settings.prefix,
-        clock=clock,
         replication=settings.kafka_replication,
     )

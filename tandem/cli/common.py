@@ -1,0 +1,98 @@
+"""What the commands share: settings, a connection, JSON on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+
+from tandem.contracts.values import Millis
+from tandem.errors import InvalidSettings
+from tandem.settings import Settings
+from tandem.wiring import Wiring
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+
+
+def read_settings(kind: type[Settings] = Settings) -> Settings:
+    """Settings from the environment. Raises InvalidSettings that names the variables."""
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = "; ".join(f"TANDEM_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise InvalidSettings(wrong) from None
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[Wiring]:
+    """A started bus. Raises InvalidSettings when the local bus has no file yet."""
+    settings = read_settings()
+    if settings.bus == "local" and not settings.bus_file.exists():
+        raise InvalidSettings(
+            f"nothing runs in {settings.home}: start it with `tandem up`, say where with TANDEM_HOME, "
+            "or set TANDEM_BUS=kafka"
+        )
+    wiring = Wiring(settings)
+    wiring.bus()
+    try:
+        await wiring.start()
+        yield wiring
+    finally:
+        await wiring.close()
+
+
+def run(work: Callable[[Wiring], Awaitable[T]]) -> T:
+    """Do the work over a connection."""
+    quiet()
+
+    async def whole() -> T:
+        async with connected() as wiring:
+            return await work(wiring)
+
+    return run_async(whole())
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; Ctrl-C ends it quietly."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def quiet() -> None:
+    """Only warnings, on stderr."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """For people; plain when piped."""
+    return Console(soft_wrap=False, highlight=False)
+
+
+def clock_text(at: Millis) -> str:
+    """Local time of day, to the second."""
+    return datetime.fromtimestamp(at / 1000).astimezone().strftime("%H:%M:%S")
+
+
+def day_text(at: Millis) -> str:
+    return datetime.fromtimestamp(at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,227 @@
+"""`tandem expert`: what waits for a person, and what a person decides. Every action is a message into the mailbox."""
+
+from __future__ import annotations
+
+import getpass
+import uuid
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tandem.bus.base import outgoing
+from tandem.cli.common import AsJson, console, day_text, print_json, run
+from tandem.cli.scan import messages
+from tandem.contracts.events import ExpertTask, TicketEvents
+from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, ResolveUnknown, TakeOver
+from tandem.contracts.message import Envelope
+from tandem.contracts.topics import EXPERT_TASKS, TICKET_EVENTS, TICKET_INBOX
+from tandem.errors import InvalidSettings
+from tandem.wiring import Wiring
+
+app = typer.Typer(no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="A task of the queue, or the beginning of its id.")]
+TicketId = Annotated[str, typer.Argument(help="A task, ticket or conversation, or the beginning of its id.")]
+Me = Annotated[str, typer.Option("--as", help="The expert's name.", envvar="TANDEM_EXPERT")]
+Note = Annotated[str, typer.Option(help="Why.")]
+
+DECIDABLE = ("approve", "unknown_outcome", "suggestion")
+
+
+@app.command()
+def queue(
+    group: Annotated[str, typer.Option(help="Only this skill group.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Closed tasks too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What waits for a person, the urgent first."""
+
+    async def work(wiring: Wiring) -> list[ExpertTask]:
+        return await tasks(wiring)
+
+    found = [
+        task for task in run(work) if (everything or task.state == "open") and (not group or task.skill_group == group)
+    ]
+    found.sort(key=lambda task: (("high", "normal", "low").index(task.urgency), task.created_at))
+    if as_json:
+        print_json([task.model_dump(mode="json") for task in found])
+        return
+    table = Table("id", "kind", "urgency", "group", "since", "ticket", "reason")
+    for task in found:
+        since = day_text(task.created_at)
+        reason = Text(f"{task.reason} {task.tool or ''}".strip()[:100])
+        table.add_row(task.id[:8], task.kind, task.urgency, task.skill_group, since, task.ticket[:8], reason)
+    console().print(table if found else "Nothing waits.")
+
+
+@app.command()
+def show(id: Id, as_json: AsJson = False) -> None:
+    """One task: what is asked, with which arguments, by which sentence, and the last lines of the conversation."""
+
+    async def work(wiring: Wiring) -> ExpertTask:
+        return await task_of(wiring, id)
+
+    task = run(work)
+    if as_json:
+        print_json(task.model_dump(mode="json"))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in task.model_dump(mode="json", exclude={"recent"}, exclude_defaults=True).items():
+        table.add_row(Text(name, style="dim"), Text(str(value)))
+    for line in task.recent:
+        table.add_row(Text(line.who, style="dim"), Text(line.text))
+    console().print(table)
+
+
+@app.command()
+def approve(id: Id, me: Me = "", note: Note = "", as_json: AsJson = False) -> None:
+    """Permit exactly the call the task names; its arguments are bound by their hash."""
+
+    async def work(wiring: Wiring) -> ExpertAction:
+        task = await task_of(wiring, id, DECIDABLE)
+        action = Approve(
+            **_about(task, me),
+            approval=task.id,
+            effect=task.effect or "",
+            arguments_hash=task.arguments_hash or "",
+            note=note,
+        )
+        return await _send(wiring, action)
+
+    _report(run(work), as_json)
+
+
+@app.command()
+def reject(id: Id, me: Me = "", note: Note = "", as_json: AsJson = False) -> None:
+    """Refuse the call the task names."""
+
+    async def work(wiring: Wiring) -> ExpertAction:
+        task = await task_of(wiring, id, DECIDABLE)
+        return await _send(wiring, Reject(**_about(task, me), approval=task.id, note=note))
+
+    _report(run(work), as_json)
+
+
+@app.command()
+def resolve(
+    id: Id,
+    happened: Annotated[bool, typer.Option("--happened/--did-not-happen", help="What you found out.")],
+    me: Me = "",
+    note: Note = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say whether an effect of unknown outcome happened."""
+
+    async def work(wiring: Wiring) -> ExpertAction:
+        task = await task_of(wiring, id, ("unknown_outcome",))
+        action = ResolveUnknown(
+            **_about(task, me), approval=task.id, effect=task.effect or "", happened=happened, note=note
+        )
+        return await _send(wiring, action)
+
+    _report(run(work), as_json)
+
+
+@app.command()
+def take(id: TicketId, me: Me = "", reason: Note = "", as_json: AsJson = False) -> None:
+    """Take a ticket over; the customer is told."""
+
+    async def work(wiring: Wiring) -> ExpertAction:
+        return await _send(wiring, TakeOver(**await _ticket(wiring, id, me), reason=reason))
+
+    _report(run(work), as_json)
+
+
+@app.command()
+def reply(
+    id: TicketId, text: Annotated[str, typer.Argument(help="What you write.")], me: Me = "", as_json: AsJson = False
+) -> None:
+    """Answer the customer of a ticket you have taken over."""
+
+    async def work(wiring: Wiring) -> ExpertAction:
+        return await _send(wiring, ExpertReply(**await _ticket(wiring, id, me), text=text))
+
+    _report(run(work), as_json)
+
+
+@app.command("give-back")
+def give_back(
+    id: TicketId,
+    me: Me = "",
+    reason: Note = "",
+    resolved: Annotated[bool, typer.Option("--resolved", help="The matter is settled.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a ticket back to the platform; the customer is told."""
+
+    async def work(wiring: Wiring) -> ExpertAction:
+        return await _send(wiring, GiveBack(**await _ticket(wiring, id, me), reason=reason, resolved=resolved))
+
+    _report(run(work), as_json)
+
+
+async def tasks(wiring: Wiring) -> list[ExpertTask]:
+    """Every task as it stands now: a later one with the same id replaces it."""
+    found = await messages(wiring.bus(), EXPERT_TASKS.name, ExpertTask, lambda task: True)
+    return list({task.id: task for _, task in found}.values())
+
+
+async def task_of(wiring: Wiring, id: str, kinds: tuple[str, ...] = ()) -> ExpertTask:
+    """The one task whose id begins so. Raises InvalidSettings if there is none, several, or one of another kind."""
+    found = [task for task in await tasks(wiring) if task.id.startswith(id)]
+    if len(found) != 1:
+        raise InvalidSettings(f"{len(found)} tasks begin with {id!r}; `tandem expert queue` says which there are")
+    [task] = found
+    if kinds and (task.kind not in kinds or task.state != "open"):
+        raise InvalidSettings(f"task {task.id} is {task.state} and of kind {task.kind}: there is nothing to decide")
+    return task
+
+
+async def _ticket(wiring: Wiring, id: str, me: str) -> dict[str, Any]:
+    """What an action says of the ticket: found by a task, or by the ticket's own events."""
+    by_task = [task for task in await tasks(wiring) if task.id.startswith(id)]
+    if len(by_task) == 1:
+        return _about(by_task[0], me)
+    events = await messages(
+        wiring.bus(),
+        TICKET_EVENTS.name,
+        TicketEvents,
+        lambda event: event.ticket.startswith(id) or event.conversation.startswith(id),
+    )
+    found = {event.conversation: event for _, event in events}
+    if len(found) != 1:
+        raise InvalidSettings(f"{len(found)} tickets begin with {id!r}; `tandem tail --from-start` shows them")
+    [event] = found.values()
+    return _about(event, me)
+
+
+def _about(source: ExpertTask | TicketEvents, me: str) -> dict[str, Any]:
+    return {
+        "id": uuid.uuid4().hex,
+        "tenant": source.tenant,
+        "conversation": source.conversation,
+        "ticket": source.ticket,
+        "expert": me or getpass.getuser(),
+    }
+
+
+async def _send(wiring: Wiring, action: ExpertAction) -> ExpertAction:
+    envelope = Envelope(
+        id=action.id,
+        source="tandem/console",
+        type=action.TYPE,
+        time=wiring.clock.now(),
+        subject=action.conversation,
+        tenant=action.tenant,
+    )
+    await wiring.bus().publish([outgoing(TICKET_INBOX.name, action.conversation, action, envelope)])
+    return action
+
+
+def _report(action: ExpertAction, as_json: bool) -> None:
+    if as_json:
+        print_json({"sent": action.TYPE, **action.model_dump(mode="json")})
+    else:
+        typer.echo(f"{type(action).__name__} sent for ticket {action.ticket} as {action.expert}")
