@@ -78,12 +78,16 @@ def placed(message: Outgoing, partitions: int) -> int | None:
     if message.partition is not None:
         return message.partition
     key = message.record.key
-    if isinstance(key, bytes):
-        try:
-            key = key.decode()
-        except UnicodeDecodeError:
-            key = key.decode("latin-1")
-    return None if key is None else partition_for(key, partitions)
+    return None if key is None else partition_for(_text(key), partitions)
+
+
+def _text(key: str | bytes) -> str:
+    if isinstance(key, str):
+        return key
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return key.decode("latin-1")
 
 
 class Appended(NamedTuple):
