@@ -30,6 +30,7 @@ Attributes = Mapping[str, str | int | float | bool]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NO_ATTRIBUTES: Attributes = {}
+_LENGTH = 55
 
 
 class _State:
@@ -143,7 +144,7 @@ def consume_span(record: Record, name: str) -> _Scope:
     before = _header(record.headers, "tracelink")
     if before is not None or parent is None:
         return _first(before, _process_name(record), _consumer_attributes(record, name))
-    if _state.tracer is None or not parent.endswith("01"):
+    if len(parent) == _LENGTH and not _recorded(parent):
         return _Scope(parent, None)
     context = _parse(parent)
     if context is None:
@@ -157,7 +158,7 @@ def consume_span(record: Record, name: str) -> _Scope:
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
     """A child of the current span; nothing if that is not recorded."""
     parent = _current.get()
-    if _state.tracer is None or parent is None or not parent.endswith("01"):
+    if parent is None or not _recorded(parent):
         return _Scope(parent, None)
     context = _parse(parent)
     return _Scope(parent, _start(name, kind, context, attributes) if context else None)
@@ -222,8 +223,13 @@ def _header(headers: tuple[Header, ...], name: str) -> str | None:
     return None
 
 
+def _recorded(traceparent: str) -> bool:
+    """True if this process records and the sender's sampled bit is set; other bits of the flags may be set too."""
+    return _state.tracer is not None and traceparent[-1:] in "13579bdf"
+
+
 def _text(context: SpanContext) -> str:
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
 
 def _parse(traceparent: str) -> SpanContext | None:
