@@ -14,9 +14,6 @@ from tandem.packs.expressions import names_in
 from tandem.packs.model import END, Flow, Node, Pack
 from tandem.packs.references import bound_expressions
 
-SYSTEM_FACTS = frozenset({"language", "channel", "thread", "conversation", "goal"})
-"""Facts the platform knows from the start."""
-
 IDENTITY, AUTHORISATION = "identity", "authorisation"
 
 
@@ -24,7 +21,7 @@ IDENTITY, AUTHORISATION = "identity", "authorisation"
 class State:
     """What is certain. `known` holds facts, and "a|b" where one of several is known."""
 
-    known: frozenset[str] = SYSTEM_FACTS
+    known: frozenset[str] = frozenset()
     truths: frozenset[Truth] = frozenset()
     sources: frozenset[tuple[str, str, str]] = frozenset()  # (fact, identity or authorisation, expression over result)
     grants: frozenset[str] = frozenset()  # "identity", "authorisation", "consent:NODE", "approve:NODE"
@@ -64,6 +61,8 @@ def states(pack: Pack, flow: Flow) -> dict[str, State]:
     waiting = [flow.start]
     while waiting:
         node = flow.nodes[waiting.pop()]
+        if any(need not in after for need in node.needs):
+            continue  # the last of its needs to be done leads here again
         state = _entering(flow, node, entered[node.id], after)
         done = _done(pack, flow, node, state)
         if after.get(node.id) != done:

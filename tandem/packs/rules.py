@@ -8,7 +8,7 @@ from tandem.packs.conditions import visit_bounds
 from tandem.packs.expressions import names_in, placeholders
 from tandem.packs.files import sentence_hash
 from tandem.packs.model import END, Edge, Flow, Node, Pack, Tool
-from tandem.packs.paths import AUTHORISATION, IDENTITY, SYSTEM_FACTS, State, gives, states
+from tandem.packs.paths import AUTHORISATION, IDENTITY, State, gives, states
 from tandem.packs.problems import Problems, at
 from tandem.packs.references import bound_expressions, expressions_of, flow_place
 
@@ -32,6 +32,7 @@ def check_flow(pack: Pack, flow: Flow, problems: Problems) -> None:
             continue
         _join(flow, node, reached, problems)
         _facts(pack, flow, node, problems)
+        _subject(pack, flow, node, problems)
         if node.tool is not None:
             tool = pack.tools[node.tool]
             _arguments(pack, flow, node, tool, reached[node.id], problems)
@@ -124,7 +125,7 @@ def _join(flow: Flow, node: Node, reached: dict[str, State], problems: Problems)
 
 
 def _facts(pack: Pack, flow: Flow, node: Node, problems: Problems) -> None:
-    known = {*SYSTEM_FACTS, *pack.slots, *(fact for other in flow.nodes.values() for fact in gives(other))}
+    known = {*pack.slots, *(fact for other in flow.nodes.values() for fact in gives(other))}
     read = [(path, expression) for path, expression in expressions_of(node) if not path.startswith("save.")]
     read += [(f"text.{language}", item) for language, text in node.text.items() for item in placeholders(text)]
     for path, expression in read:
@@ -139,8 +140,7 @@ def _facts(pack: Pack, flow: Flow, node: Node, problems: Problems) -> None:
 
 
 def _arguments(pack: Pack, flow: Flow, node: Node, tool: Tool, state: State, problems: Problems) -> None:
-    grouped = {name for group in tool.alternatives for name in group}
-    groups = [*tool.alternatives, *((name,) for name in tool.required if name not in grouped)]
+    groups = [*tool.alternatives, *((name,) for name in tool.required)]
     for group in groups:
         if any(_obtainable(pack, node, tool, name, state) for name in group) or _any_of(node, group, state):
             continue
@@ -182,8 +182,27 @@ def _names(node: Node, name: str) -> set[str]:
     return {fact for expression in bound_expressions(node.args[name]) for fact in names_in(expression)}
 
 
+def _subject(pack: Pack, flow: Flow, node: Node, problems: Problems) -> None:
+    """What is agreed to is exactly one call: it must be complete when it is agreed to."""
+    name = node.consent or node.approve
+    target = flow.nodes[name] if name else None
+    tool = pack.tools[target.tool] if target and target.tool else None
+    if target is None or tool is None:
+        return
+    open_ = [parameter for parameter in tool.required if parameter not in target.args]
+    open_ += [" or ".join(group) for group in tool.alternatives if not set(group) & target.args.keys()]
+    if open_:
+        problems.error(
+            flow_place(flow, target, "args"),
+            f"{node.id!r} asks whether this call may be made, and {', '.join(open_)} is not bound; bind it, so that it is "
+            "known what is agreed to",
+        )
+
+
 def _permission(pack: Pack, flow: Flow, node: Node, tool: Tool, state: State, problems: Problems) -> None:
     policies, place = pack.policies, flow_place(flow, node)
+    if tool.name in (*policies.identity_tools, *policies.authorisation_tools):
+        return
     if tool.name not in policies.no_identity:
         for role, demand in ((IDENTITY, policies.identity), (AUTHORISATION, policies.authorisation)):
             if demand == "required" and role not in state.grants:

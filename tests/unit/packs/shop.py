@@ -61,7 +61,12 @@ def files() -> Files:
         "procedures/change_address.flow.yaml": {
             "start": "ask_code",
             "nodes": {
-                "ask_code": {"sentence": 1, "sentence_hash": hashes[1], "slots": ["order_id", "code"], "next": "verify"},
+                "ask_code": {
+                    "sentence": 1,
+                    "sentence_hash": hashes[1],
+                    "slots": ["order_id", "code"],
+                    "next": "verify",
+                },
                 "verify": {
                     "sentence": 1,
                     "sentence_hash": hashes[1],
@@ -94,7 +99,7 @@ def files() -> Files:
                     "sentence": 3,
                     "sentence_hash": hashes[3],
                     "tool": "change_address",
-                    "args": {"order_id": "$order_id"},
+                    "args": {"order_id": "$order_id", "address": "$address"},
                     "save": {"reference": "result.reference"},
                     "next": "done",
                 },
@@ -112,7 +117,9 @@ def files() -> Files:
             "x-tandem": {"secret": "SHOP_TOKEN"},
             "paths": {
                 "/verify": {
-                    "post": operation("verify_identity", "read", {"order_id": string, "code": string}, ["order_id", "code"])
+                    "post": operation(
+                        "verify_identity", "read", {"order_id": string, "code": string}, ["order_id", "code"]
+                    )
                 },
                 "/address": {
                     "post": operation(
