@@ -69,7 +69,9 @@ class Ledger:
         """Take in a fact; one seen before changes nothing."""
         if fact.proves and fact.ticket and fact.result.status in ("done", "failed"):
             proof = Proof(fact.tool, fact.result.output if fact.result.status == "done" else {})
-            self._proofs.setdefault(fact.ticket, {})[fact.step] = (fact.at, proof)
+            steps = self._proofs.setdefault(fact.ticket, {})
+            if fact.step not in steps or steps[fact.step][0] <= fact.at:  # partitions are read in no common order
+                steps[fact.step] = (fact.at, proof)
         for bucket in fact.counts:
             if fact.result.status in _COUNTS:
                 self._uses.setdefault(bucket, {})[fact.effect] = fact.at

@@ -92,7 +92,7 @@ def as_object(value: Any) -> dict[str, Json]:
     return {"items": value} if isinstance(value, list) else {"value": value}
 
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 def one_line(text: object, limit: int = 200) -> str:
