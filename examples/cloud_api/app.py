@@ -151,19 +151,25 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"code": error.code, "message": error.message}, status_code=error.status)
 
 
-def create_app(store: Store) -> ASGIApp:
-    """The application, with the faults around it. Its OpenAPI document is at /openapi.json."""
+def build_api(store: Store) -> FastAPI:
+    """The API itself. Its OpenAPI document is at /openapi.json."""
     app = FastAPI(title="Example cloud", version="1.0.0", description="A small cloud provider's back office.")
     app.state.store = store
     app.state.faults = Faults()
     app.include_router(api)
     app.include_router(judge)
     app.add_exception_handler(Refusal, _refused)
+    return app
 
-    def operation_of(scope: Scope) -> str | None:
-        for route in api.routes:
-            if route.matches(scope)[0] == Match.FULL:
-                return getattr(route, "operation_id", None)
-        return None
 
-    return FaultyAnswers(app, app.state.faults, operation_of)
+def create_app(store: Store) -> ASGIApp:
+    """The API with its faults around it."""
+    app = build_api(store)
+    return FaultyAnswers(app, app.state.faults, _operation_of)
+
+
+def _operation_of(scope: Scope) -> str | None:
+    for route in api.routes:
+        if route.matches(scope)[0] == Match.FULL:
+            return getattr(route, "operation_id", None)
+    return None

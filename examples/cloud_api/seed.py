@@ -16,6 +16,8 @@ ACCOUNTS: list[Row] = [
     _account("erin@example.com", "Erin Walsh", "864213"),
     _account("kate@example.com", "Kate Lindqvist", "515253"),
     _account("quinn@example.com", "Quinn Adeyemi", "727374"),
+    _account("nina@example.com", "Nina Sorensen", "616263"),
+    _account("peter@example.com", "Peter Zeller", "818283"),
     _account("bob@example.com", "Bob Tanaka", "135790"),
     _account("frank@example.com", "Frank Ito", "909090", role="viewer"),
     _account("li.wei@example.com", "李伟", "778899", phone="+86 10 5550 0101"),
