@@ -62,7 +62,7 @@ def build(settings: ExecutorSettings, wiring: Wiring) -> Service:
         group=NAME,
         topics=[task_topic(NAME)],
         handler=Handler(Executor(world, wiring.packs()), clock),
-        policy=LoopPolicy(max_in_flight=settings.max_in_flight, ordered=True),
+        policy=LoopPolicy(max_in_flight=settings.calls_in_flight, ordered=True),
         clock=clock,
         name=NAME,
         around=partial(telemetry.consume_span, name=NAME),

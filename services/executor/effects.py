@@ -25,6 +25,7 @@ _STRENGTH = {"done": 3, "failed": 2, "refused": 1, "expired": 1, "unknown": 0}
 _FACT_ATTEMPTS = 6
 _SWEEP_MS = 60_000
 _SWEEP_KEYS = 500
+_IDLE_S = 3_600.0
 
 
 @dataclass(slots=True)
@@ -104,6 +105,11 @@ class Shard:
         except (Fenced, OutcomeUnknown):
             await self._insist(record)
         known.recorded = True
+
+    async def refresh(self) -> None:
+        """Take in what others have written since. Raises Fenced, OutcomeUnknown, BusUnavailable."""
+        await self._log.verify()
+        self._absorb()
 
     async def sweep(self) -> None:
         """Forget what nobody can ask for any more, in memory and in the log."""
@@ -204,11 +210,14 @@ class Shards:
 
     def __init__(self, bus: Bus, owner: str, clock: Clock, settings: ExecutorSettings) -> None:
         self._open: Callable[[int], Shard] = lambda number: Shard(bus, number, owner, clock, settings.keep_ms)
+        self._clock = clock
         self._shards: dict[int, Shard] = {}
+        self._used: dict[int, float] = {}
         self._locks: dict[int, asyncio.Lock] = {}
 
     async def get(self, partition: int) -> Shard:
         """The partition, claimed and replayed. Raises BusUnavailable, Fenced, OutcomeUnknown."""
+        self._leave_idle(partition)
         async with self._locks.setdefault(partition, asyncio.Lock()):
             shard = self._shards.get(partition)
             if shard is None:
@@ -222,6 +231,14 @@ class Shards:
                 self.drop(shard)
                 raise
             return shard
+
+    def _leave_idle(self, partition: int) -> None:
+        """Forget partitions that had no task for long: they may be another's by now."""
+        now = self._clock.boot()
+        self._used[partition] = now
+        for idle in [number for number, used in self._used.items() if now - used > _IDLE_S]:
+            del self._used[idle]
+            self._shards.pop(idle, None)
 
     def drop(self, shard: Shard) -> None:
         """Its claim is over: what it knows may be old."""

@@ -149,7 +149,9 @@ class HttpCall:
 
 def _request(tool: Tool, arguments: Mapping[str, Json], effect: str, env: Mapping[str, str]) -> _Request:
     base = _server(tool, env)
-    headers = {"Accept": "application/json", "Idempotency-Key": effect}
+    headers = {"Accept": "application/json"}
+    if tool.writes:
+        headers["Idempotency-Key"] = effect
     traceparent = telemetry.current_traceparent()
     if traceparent:
         headers["traceparent"] = traceparent

@@ -21,13 +21,14 @@ from services.executor.world import World
 from tandem.contracts.log import EffectRecorded, Intent, JobStarted
 from tandem.contracts.tasks import ExecuteTool, ToolResult
 from tandem.contracts.values import Json, Millis, once_key
-from tandem.errors import Refused
+from tandem.errors import BusUnavailable, Refused
 from tandem.packs.expressions import bind, evaluate
 from tandem.packs.model import Pack, Tool
 
 MARGIN_MS = 3_600_000
 _MASK = "***"
 _INTERRUPTED = Outcome(came=Came.UNKNOWN, reason="interrupted", error="the call was announced and its end is not known")
+_NOT_DONE = Outcome(came=Came.NOT_SENT, reason="not-done", error="the other side was asked, and it had not happened")
 
 
 class Run:
@@ -56,6 +57,8 @@ class Run:
         if decision:
             return answers.refused(self._task, decision)
         known = self._known()
+        if known and known.in_doubt:
+            await self._wait_out(known)
         if known and known.result and self._settled(known):
             if not known.recorded:
                 await self._log.record(known.result)
@@ -156,8 +159,6 @@ class Run:
     async def _settle(self, call: Call, doubt: bool) -> ToolResult:
         """Call, repeat or ask, as the tool's class permits, until the outcome is known."""
         last = _INTERRUPTED
-        if doubt:
-            await self._wait_out()
         attempts = self._world.settings.call_attempts
         for attempt in range(attempts + 1):
             if attempt and not await self._back_off(attempt, last):
@@ -166,6 +167,8 @@ class Run:
                 told = await self._resolve()
                 if isinstance(told, ToolResult):
                     return told
+                if not told:
+                    last = _NOT_DONE
                 doubt = told
                 if doubt and not self._repeatable():
                     break
@@ -222,12 +225,12 @@ class Run:
         remembered = self._world.clock.now() - first_at <= self._tool.key_ttl_ms
         return self._tool.tool_class == "idempotent" and remembered
 
-    async def _wait_out(self) -> None:
-        """Until nobody can be calling any more under the intent that is there."""
-        known = self._known()
-        over = (known.over_at if known else 0) + self._world.settings.grace_ms
-        while (left := over - self._world.clock.now()) > 0:
+    async def _wait_out(self, known: Known) -> None:
+        """Until nobody can be calling under the intent that is there; what came of it may have landed meanwhile."""
+        over = known.over_at + self._world.settings.grace_ms
+        while not (known.result or known.job) and (left := over - self._world.clock.now()) > 0:
             await self._world.clock.sleep(left / 1000)
+        await self._log.refresh()
 
     async def _back_off(self, attempt: int, last: Outcome) -> bool:
         """Wait before the next attempt; False if the task's time does not allow for one."""
@@ -248,7 +251,10 @@ class Run:
         began = clock.boot()
         await self._log.intend(self._intent(settings.call_window_ms + self._tool.timeout_ms, attempt))
         self._world.kill("executor.3")
-        used = await self._used()
+        try:
+            used = await self._used()
+        except BusUnavailable:
+            return Outcome(came=Came.NOT_SENT, reason="late", error="what the limit counts could not be read")
         if any(used[bucket] >= limit.max for bucket, limit in self._counts.items()):
             return Outcome(came=Came.REJECTED, reason="limit", error="the limit was reached meanwhile")
 

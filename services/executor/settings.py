@@ -14,6 +14,7 @@ class ExecutorSettings(Settings):
 
     call_window_ms: int = Field(5_000, ge=1, description="from before the intent's append, how long a call may begin")
     grace_ms: int = Field(3_000, ge=0, description="after `call_by`, how long others wait before they act on an intent")
+    calls_in_flight: int = Field(256, ge=1, description="tasks at work at once; a long run counts until it ends")
     call_attempts: int = Field(4, ge=1, le=20, description="calls of one task, where its tool's class permits more")
     backoff_ms: int = Field(250, ge=1, description="before the second call; doubled each time, up to 20 times as long")
     keep_ms: int = Field(8 * DAY_MS, ge=1, description="how long a result is kept; a tool's `once_per` may ask more")

@@ -100,7 +100,7 @@ async def test_a_read_survives_a_crash_and_needs_no_log(bus: Bus, outside: Outsi
         ("rebook", ["break"], "unknown", "connection-lost", 1),
         ("charge", ["hang"], "done", "", 1),
         ("charge", ["error-undone"], "done", "", 2),
-        ("charge", ["error-undone", "error-undone", "error-undone"], "failed", "http-503", 3),
+        ("charge", ["error-undone", "error-undone", "error-undone"], "failed", "not-done", 3),
         ("charge", ["garbage"], "done", "", 1),
     ],
 )
@@ -285,6 +285,28 @@ async def test_a_late_definite_result_replaces_unknown(bus: Bus, outside: Outsid
     assert await Process(bus, pack).status(task) == "done"
     assert outside.calls_of(task) == 1
     check(outside)
+
+
+@pytest.mark.asyncio
+async def test_a_result_that_lands_while_it_is_waited_for_counts(bus: Bus, outside: Outside, ticket: str) -> None:
+    pack, task = make_pack(outside.url), make_task("wire", ticket)
+    slow, other = Process(bus, pack, owner="slow"), Process(bus, pack, owner="other")
+    shard = await slow.world.shards.get(partition_of(bus, task))
+    real, claimed = shard.record, asyncio.Event()
+
+    async def held(fact: EffectRecorded) -> None:
+        await claimed.wait()
+        await real(fact)
+
+    shard.record = held  # type: ignore[method-assign, assignment]
+    calling = asyncio.create_task(slow.execute(task))
+    await outside.arrived.wait()
+    await other.world.shards.get(shard.partition)
+    claimed.set()
+    result = (await other.execute(task)).result
+    assert (result.status, result.repeated) == ("done", True)
+    assert (await calling).result.status == "done"
+    assert outside.calls_of(task) == 1
 
 
 @pytest.mark.asyncio

@@ -24,7 +24,9 @@ def make_tool(**facts: Any) -> Tool:
 
 
 def test_arguments_go_to_their_places() -> None:
-    tool = make_tool(method="post", places={"q": "query", "h": "header", "b": "body"}, secret="TOKEN")
+    tool = make_tool(
+        tool_class="unsafe", method="post", places={"q": "query", "h": "header", "b": "body"}, secret="TOKEN"
+    )
     arguments = {"id": "a/b?c", "q": [1, True], "h": "v", "b": {"x": None}}
     request = _request(tool, arguments, "e1", ENV)
     assert str(request.url) == "http://api.example:81/v1/x/a%2Fb%3Fc?q=1&q=true"
@@ -33,6 +35,7 @@ def test_arguments_go_to_their_places() -> None:
     assert request.headers["h"] == "v"
     assert request.headers["Idempotency-Key"] == "e1"
     assert request.headers["Authorization"] == "Bearer s3cret"
+    assert "Idempotency-Key" not in _request(make_tool(), {"id": "1"}, "e1", ENV).headers
 
 
 @given(st.text(min_size=1, max_size=40).filter(lambda value: value not in (".", "..")))
