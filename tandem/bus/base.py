@@ -96,7 +96,7 @@ class Appended(NamedTuple):
 
 
 class Listener(Protocol):
-    """Told of assignments, and awaited."""
+    """Told of assignments, and awaited. What it raises, the consumer's next `poll` raises."""
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None: ...
 

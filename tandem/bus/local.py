@@ -18,15 +18,15 @@ import itertools
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from tandem.bus.base import Appended, Listener, NewRecord, Outgoing, Record, TopicPartition, placed
 from tandem.bus.local_groups import Group, LocalConsumer, Ports
 from tandem.bus.local_tail import Budget, Log
+from tandem.bus.local_upkeep import Upkeep
 from tandem.bus.sqlite_log import Busy, Changed, Row, SqliteLog, pack_headers
 from tandem.clock import Clock, SystemClock
 from tandem.contracts.topics import DAY_MS, TOPICS, Spread, Topic
@@ -36,9 +36,6 @@ from tandem.errors import BusUnavailable, InvalidSettings
 log = logging.getLogger(__name__)
 
 WATCH_S = 0.05
-UPKEEP_S = 300.0
-CHECKPOINT_S = 0.25
-CHECKPOINT_BYTES = 4_000_000
 READ_BATCH = 500
 TAIL_BYTES = 32_000_000
 GIVE_UP_S = 5.0
@@ -95,12 +92,14 @@ class LocalBus:
         self._prefix = f"{prefix}."
         self._clock = clock or SystemClock()
         self._budget = Budget(TAIL_BYTES)
+        self._opened: SqliteLog | None = None
         self._logs: dict[str, list[Log]] = {}
         self._groups: dict[str, Group] = {}
         self._pending: list[Write] = []
         self._any = itertools.count()
         self._busy_since: float | None = None
         self._ports = Ports(self._fresh_logs, self._fetch, self._commit, self._committed, session_s)
+        self._upkeep = Upkeep(path, lambda: self._store, self._registry, self._clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._lock: int | None = None
 
@@ -109,12 +108,7 @@ class LocalBus:
         return "local"
 
     async def start(self) -> None:
-        try:
-            self._store = SqliteLog(self._path)
-        except sqlite3.Error as error:
-            raise InvalidSettings(f"cannot use {self._path} as the bus file: {error}") from error
-        self._load_logs()
-        await self.create_topics([topic for topic in TOPICS.values() if topic.name not in self._logs])
+        await self.create_topics(list(TOPICS.values()))
         for topic in TOPICS.values():
             if (found := self.partitions(topic.name)) != (wanted := self._counts[topic.spread]):
                 raise InvalidSettings(
@@ -131,18 +125,39 @@ class LocalBus:
         self._tasks.clear()
         self._flush()
         self._fail_pending("the bus was stopped")
-        self._store.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+        self._logs.clear()
+        self._groups.clear()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     async def create_topics(self, topics: Sequence[Topic]) -> list[str]:
+        """May be called before `start`, which does it for the registry."""
+        self._open()
         missing = [topic for topic in topics if topic.name not in self._logs]
         for topic in missing:
             self._store.add_logs(self._prefix + topic.name, self._counts[topic.spread])
         if missing:
             self._load_logs()
         return [topic.name for topic in missing]
+
+    def _open(self) -> None:
+        if self._opened is not None:
+            return
+        try:
+            self._opened = SqliteLog(self._path)
+        except (sqlite3.Error, OSError) as error:
+            raise InvalidSettings(f"cannot use {self._path} as the bus file: {error}") from error
+        self._load_logs()
+
+    @property
+    def _store(self) -> SqliteLog:
+        if self._opened is None:
+            raise BusUnavailable("the bus is not started, or was stopped")
+        return self._opened
 
     def _load_logs(self) -> None:
         """Logs of this deployment, in the order of their partitions."""
@@ -283,7 +298,7 @@ class LocalBus:
             self._topic(topic)
         self._lock_file()
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._upkeep())]
+            self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._upkeep.run())]
         joined = self._groups.setdefault(group, Group(group, self._ports))
         member = LocalConsumer(joined, topics, listener)
         joined.join(member)
@@ -333,62 +348,14 @@ class LocalBus:
     def _all_logs(self) -> list[Log]:
         return [source for logs in self._logs.values() for source in logs]
 
-    # Upkeep
-
     async def compact(self, topic: str, keep_tombstones_ms: int = DAY_MS) -> int:
         """Keep the newest record of each key, whatever the topic's retention. Returns how many records went."""
-        numbers = [source.id for source in self._topic(topic)]
-        before = self._clock.now() - keep_tombstones_ms
-        return await self._aside(partial(_compact, logs=numbers, tombstones_before=before))
+        return await self._upkeep.compact([source.id for source in self._topic(topic)], keep_tombstones_ms)
 
-    async def _upkeep(self) -> None:
-        """Carry the WAL over often, apply retention and compaction now and then."""
-        due = self._clock.boot() + UPKEEP_S
-        while True:
-            await asyncio.sleep(CHECKPOINT_S)
-            try:
-                if self._wal_bytes() > CHECKPOINT_BYTES:
-                    await self._aside(SqliteLog.checkpoint)
-                if self._clock.boot() > due:
-                    due = self._clock.boot() + UPKEEP_S
-                    await self.clean()
-            except sqlite3.Error:
-                log.warning("upkeep of the local bus failed; it is tried again", exc_info=True)
+    async def clean(self) -> int:
+        """Apply every topic's retention or compaction, as is done now and then anyway. Returns how many records went."""
+        return await self._upkeep.clean()
 
-    async def clean(self) -> None:
-        """Apply every topic's retention or compaction."""
-        now = self._clock.now()
+    def _registry(self) -> Iterator[tuple[int | None, list[int]]]:
         for topic in TOPICS.values():
-            numbers = [source.id for source in self._topic(topic.name)]
-            if topic.retention_ms is None:
-                await self._aside(partial(_compact, logs=numbers, tombstones_before=now - DAY_MS))
-            else:
-                await self._aside(partial(_retire, logs=numbers, before=now - topic.retention_ms))
-
-    def _wal_bytes(self) -> int:
-        try:
-            return Path(f"{self._path}-wal").stat().st_size if self._path else 0
-        except FileNotFoundError:
-            return 0
-
-    async def _aside(self, work: Callable[[SqliteLog], int]) -> int:
-        """Run upkeep in a thread on a connection of its own; in memory there is but one."""
-        if self._path is None:
-            return work(self._store)
-        return await asyncio.to_thread(_with_connection, self._path, work)
-
-
-def _with_connection(path: Path, work: Callable[[SqliteLog], int]) -> int:
-    store = SqliteLog(path)
-    try:
-        return work(store)
-    finally:
-        store.close()
-
-
-def _compact(store: SqliteLog, logs: Sequence[int], tombstones_before: Millis) -> int:
-    return sum(store.compact(number, tombstones_before) for number in logs)
-
-
-def _retire(store: SqliteLog, logs: Sequence[int], before: Millis) -> int:
-    return sum(store.retire(number, before) for number in logs)
+            yield topic.retention_ms, [source.id for source in self._topic(topic.name)]

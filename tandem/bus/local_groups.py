@@ -52,6 +52,7 @@ class LocalConsumer:
         self._turn = 0
         self._wake: asyncio.Future[None] | None = None
         self._taking: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
 
     @property
     def assignment(self) -> frozenset[TopicPartition]:
@@ -62,6 +63,8 @@ class LocalConsumer:
         deadline = loop.time() + timeout
         while True:
             await asyncio.sleep(0)  # others run too when there is always more to read
+            if self._failure is not None:
+                raise self._failure
             if records := self._fetch(max_records):
                 return records
             left = deadline - loop.time()
@@ -142,8 +145,8 @@ class LocalConsumer:
                 await asyncio.wait_for(self._listener.on_revoked(owned), seconds)
             except TimeoutError:
                 log.warning("revocation took too long", extra={"group": self._group.name, "seconds": seconds})
-            except Exception:  # a listener's error must not keep the others from their partitions
-                log.exception("on_revoked failed", extra={"group": self._group.name})
+            except Exception as error:  # noqa: BLE001 - the others still get their partitions; `poll` raises it
+                self._failure = error
         self._owned = frozenset()
 
     async def assign(self, logs: Sequence[Log]) -> None:
@@ -157,7 +160,8 @@ class LocalConsumer:
             if self._taking.cancelled():
                 return
             if error := self._taking.exception():
-                log.error("on_assigned failed; its partitions stay unread", exc_info=error, extra={"group": name})
+                self._failure = error
+                self.wake()
                 return
         for cursor in cursors.values():
             cursor.held = False
