@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,40 +12,25 @@ from services.memory.projection import project
 from services.memory.store import MemoryStore
 from tandem.bus.base import Outgoing
 from tandem.bus.consume import Delivery
-from tandem.clock import Clock
 from tandem.contracts.events import TicketEvents
-from tandem.errors import IndexUnavailable, InvalidMessage
+from tandem.errors import InvalidMessage
 from tandem.rpc.ports import Memory
 from tandem.rpc.server import answer
 from tandem.rpc.v1 import memory_pb2, memory_pb2_grpc
 
-logger = logging.getLogger(__name__)
-
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 10.0
-
 
 class Projector:
-    """Writes each event to the store. While Redis is away it waits: order matters, and nothing else is delayed by it."""
+    """Writes each event to the store. While Redis is away the loop holds the event: order matters."""
 
-    def __init__(self, store: MemoryStore, clock: Clock) -> None:
+    def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._clock = clock
 
     async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
         events = delivery.message
         if not isinstance(events, TicketEvents):
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
-        update = project(events)
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                await self._store.write(events.tenant, events.conversation, events.version, update)
-                return []
-            except IndexUnavailable as error:
-                logger.warning("store is away", extra={"error": str(error), "pause_s": pause})
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+        await self._store.write(events.tenant, events.conversation, events.version, project(events))
+        return []
 
 
 class MemoryServicer(memory_pb2_grpc.MemoryServicer):

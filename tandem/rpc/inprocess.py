@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.contracts.ticket import Line
-from tandem.errors import Unavailable
+from tandem.errors import RetryableError, Unavailable
 from tandem.rpc.ports import ChatRequest, ChatResponse, Llm, Memory
 
 
@@ -23,6 +23,8 @@ async def _within(deadline: float, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Unavailable(f"{what}: no answer within {deadline} s") from error
+    except RetryableError as error:
+        raise error if isinstance(error, Unavailable) else Unavailable(f"{what}: {error}") from error
 
 
 class InProcessLlm:

@@ -12,7 +12,7 @@ import pytest
 from services.llm_gateway.handlers import LlmServicer
 from services.memory.handlers import MemoryServicer
 from tandem.contracts.ticket import Cost, Line
-from tandem.errors import InvalidError, InvalidSettings, Unavailable
+from tandem.errors import IndexUnavailable, InvalidError, InvalidSettings, Unavailable
 from tandem.rpc.clients import GrpcLlm, GrpcMemory
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
 from tandem.rpc.ports import ChatRequest, ChatResponse
@@ -52,6 +52,8 @@ class FakeMemory:
         return [Line(who="customer", text=f"{tenant} {n}", at=n) for n in range(limit)]
 
     async def customer(self, tenant, conversation, deadline=0.3):
+        if conversation == "away":
+            raise IndexUnavailable("Redis is away")
         past = {"ticket": "t1", "intent": "refund", "outcome": "resolved", "at": 5}
         return {"facts": {"name": "Ada", "orders": [1, 2]}, "tickets": [past]}
 
@@ -124,6 +126,14 @@ async def test_a_deadline_ends_every_call(kind):
             await llm.embed(["slow"], deadline=0.05)
         with pytest.raises(Unavailable):
             await memory.conversation("acme", "slow", deadline=0.05)
+
+
+@both
+@pytest.mark.asyncio
+async def test_a_store_that_is_away_is_unavailable(kind):
+    async with clients(kind, FakeLlm(), FakeMemory()) as (_, memory):
+        with pytest.raises(Unavailable, match="Redis is away"):
+            await memory.customer("acme", "away")
 
 
 @both

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem.client.seen import MAX_IDS, Seen
+from tandem.contracts.customer import Reply, ReplyText
+
+
+def reply(id, turn=1, seq=1, state="final", ticket="t1"):
+    return Reply(
+        id=id,
+        tenant="acme",
+        channel="webhook",
+        thread="r",
+        conversation="c1",
+        ticket=ticket,
+        turn=turn,
+        seq=seq,
+        state=state,
+        parts=(ReplyText(text=id),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("replies", "shown"),
+    [
+        ([reply("a"), reply("b"), reply("a")], [True, True, False]),
+        ([reply("a", turn=2), reply("b", turn=1), reply("c", turn=2)], [True, False, True]),
+        ([reply("a", turn=2), reply("b", turn=1, ticket="t2")], [True, True]),
+        ([reply("a", seq=1, state="draft"), reply("a", seq=2, state="draft"), reply("a", seq=3)], [True, True, True]),
+        ([reply("a"), reply("a", seq=2, state="draft")], [True, False]),
+        ([reply("a", state="draft"), reply("a", state="draft")], [True, False]),
+        ([reply("x", turn=1, state="draft"), reply("y", turn=2), reply("x", turn=1, seq=2)], [True, True, False]),
+    ],
+)
+def test_what_is_shown(replies, shown):
+    seen = Seen()
+    assert [seen.admit(one) for one in replies] == shown
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 3)), max_size=60))
+def test_turns_never_go_back_and_nothing_is_shown_twice(pairs):
+    seen = Seen()
+    shown = [(id, turn) for id, turn in pairs if seen.admit(reply(str(id), turn))]
+    assert [turn for _, turn in shown] == sorted(turn for _, turn in shown)
+    assert len({id for id, _ in shown}) == len(shown)
+
+
+def test_memory_is_bounded():
+    seen = Seen(max_tickets=2)
+    assert all(seen.admit(reply("a", ticket=f"t{n}")) for n in range(5))
+    assert not seen.admit(reply("a", ticket="t4"))
+    assert seen.admit(reply("a", ticket="t0"))
+    assert all(seen.admit(reply(str(n))) for n in range(MAX_IDS + 1))

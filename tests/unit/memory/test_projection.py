@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from services.memory.projection import MAX_TEXT, Update, project
+from tandem.contracts.events import Event, TicketEvents
+from tandem.contracts.ticket import Line
+
+BASE = {"ticket": "t1", "at": 7, "status": "working"}
+
+
+def events(*found, owner="bot"):
+    return TicketEvents(
+        tenant="acme",
+        conversation="c1",
+        ticket="t1",
+        version=3,
+        turn=1,
+        at=7,
+        owner=owner,
+        status="working",
+        cause="tandem.routed-message.v1",
+        pack="p",
+        events=found,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "owner", "update"),
+    [
+        (Event(kind="message_received", text="hi"), "bot", Update((Line(who="customer", text="hi", at=7),), BASE)),
+        (Event(kind="reply_sent", text="ok"), "bot", Update((Line(who="bot", text="ok", at=7),), BASE)),
+        (Event(kind="reply_sent", text="ok"), "expert:ana", Update((Line(who="expert:ana", text="ok", at=7),), BASE)),
+        (Event(kind="reply_sent"), "bot", Update((), BASE)),
+        (Event(kind="plan_started", name="refund"), "bot", Update((), {**BASE, "intent": "refund"})),
+        (Event(kind="plan_started"), "bot", Update((), BASE)),
+        (Event(kind="resolved", status="done"), "bot", Update((), {**BASE, "outcome": "done"})),
+        (Event(kind="handed_over", text="why"), "bot", Update((), {**BASE, "outcome": "handed_over"})),
+        (Event(kind="reopened"), "bot", Update((), {**BASE, "outcome": ""})),
+        (Event(kind="a_later_kind", text="x"), "bot", Update((), BASE)),
+    ],
+)
+def test_what_an_event_means(event, owner, update):
+    assert project(events(event, owner=owner)) == update
+
+
+def test_lines_keep_their_order_and_are_capped():
+    found = project(events(Event(kind="message_received", text="x" * 5_000), Event(kind="reply_sent", text="y")))
+    assert [len(line.text) for line in found.lines] == [MAX_TEXT, 1]
