@@ -1,0 +1,118 @@
+"""From a batch of the mailbox to transitions: read, decide message by message, and what to do when either fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from services.planner.core import Core, Decision
+from services.planner.mailbox import SERVICE, Letter, read_letter, undeliverable
+from services.planner.store import Held, Transition
+from tandem import telemetry
+from tandem.bus.base import Outgoing, Record
+from tandem.contracts.inbox import RoutedMessage
+from tandem.contracts.ticket import Status, Ticket
+from tandem.contracts.values import Millis
+from tandem.errors import InvalidMessage, InvalidPack
+from tandem.packs.model import Pack
+
+logger = logging.getLogger(__name__)
+
+
+class Decider:
+    """Calls `decide` for one shard. What it must publish besides goes into `dead`."""
+
+    def __init__(self, core: Core, partition: int) -> None:
+        self._core = core
+        self.partition = partition
+
+    def read(self, batch: Sequence[Record]) -> tuple[list[Letter], list[Outgoing]]:
+        """The readable messages, and the dead letters of the rest."""
+        letters: list[Letter] = []
+        dead: list[Outgoing] = []
+        for record in batch:
+            try:
+                letters.append(read_letter(record))
+            except InvalidMessage as error:
+                dead += self._undeliverable(record, error.reason, error.detail)
+        return letters, dead
+
+    def _undeliverable(self, record: Record, reason: str, detail: str) -> list[Outgoing]:
+        where = {"shard": self.partition, "offset": record.offset}
+        logger.warning("message dead-lettered", extra={"reason": reason, **where})
+        telemetry.count(telemetry.names.DEAD_LETTERS, SERVICE, record.topic, reason)
+        return undeliverable(record, reason, detail)
+
+    def transitions(
+        self, letters: Sequence[Letter], held: Mapping[str, Held], epoch: int, dead: list[Outgoing]
+    ) -> list[Transition]:
+        """What the messages do, in order, chained within a conversation. Those applied before are passed over."""
+        made: list[Transition] = []
+        latest = {name: one.ticket for name, one in held.items()}
+        for letter in letters:
+            ticket = latest.get(letter.conversation)
+            if ticket is not None and letter.record.offset <= ticket.inbox_offset:
+                continue
+            transition = self._transition(letter, ticket, epoch, dead)
+            if transition is not None:
+                made.append(transition)
+                latest[letter.conversation] = transition.ticket
+        return made
+
+    def _transition(self, letter: Letter, ticket: Ticket | None, epoch: int, dead: list[Outgoing]) -> Transition | None:
+        record, message = letter.record, letter.message
+        now = record.timestamp if ticket is None else max(ticket.now, record.timestamp)
+        with telemetry.consume_span(record, SERVICE):
+            traceparent = telemetry.current_traceparent()
+            try:
+                decision = self._decision(letter, ticket, now)
+            except InvalidPack as error:
+                dead += self._undeliverable(record, "unknown-pack", str(error))
+                return None
+            except Exception as error:
+                logger.exception("quarantine failed", extra={"shard": self.partition, "offset": record.offset})
+                dead += self._undeliverable(record, "decide-failed", repr(error))
+                return None
+        if decision is None or decision.ticket is None:
+            return None
+        telemetry.count(telemetry.names.DECISIONS, message.TYPE)
+        return Transition(
+            epoch=epoch,
+            cause=record.offset,
+            ticket=decision.ticket.model_copy(update={"traceparent": traceparent}),
+            outputs=decision.outputs,
+            time=now,
+            traceparent=traceparent,
+        )
+
+    def _decision(self, letter: Letter, ticket: Ticket | None, now: Millis) -> Decision | None:
+        """An exception in `decide` quarantines the ticket, not the shard."""
+        message, offset = letter.message, letter.record.offset
+        pack = self._pack(letter, ticket)
+        if pack is None:
+            return None
+        try:
+            return _checked(self._core.decide(ticket, message, now, pack, offset), ticket, offset)
+        except Exception as error:
+            logger.exception("ticket quarantined", extra={"shard": self.partition, "offset": offset})
+            return _checked(self._core.quarantine(ticket, message, repr(error), now, pack, offset), ticket, offset)
+
+    def _pack(self, letter: Letter, ticket: Ticket | None) -> Pack | None:
+        """The ticket's pack; None for word about a ticket that is not there. Raises InvalidPack."""
+        message = letter.message
+        if isinstance(message, RoutedMessage) and (ticket is None or ticket.status is Status.CLOSED):
+            return self._core.packs.get(message.pack, message.pack_hash)
+        return None if ticket is None else self._core.packs.get(ticket.pack, ticket.pack_hash)
+
+
+def _checked(decision: Decision, before: Ticket | None, offset: int) -> Decision:
+    """Versions of a conversation form one chain, whatever `decide` does."""
+    after = decision.ticket
+    if after is None:
+        if decision.outputs:
+            raise ValueError("outputs without a ticket")
+        return decision
+    version = before.version + 1 if before else 1
+    if (after.version, after.inbox_offset) != (version, offset):
+        raise ValueError(f"version {after.version} at {after.inbox_offset}, expected {version} at {offset}")
+    return decision

@@ -1,0 +1,59 @@
+"""Reading the mailbox: what a record of `ticket.inbox` says, or why it cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from tandem.bus.base import Outgoing, Record
+from tandem.bus.dead_letters import dead_letter, tell_ticket
+from tandem.contracts.inbox import AnyInboxMessage, InboxMessage, TaskDeadLettered
+from tandem.contracts.message import read_body
+from tandem.errors import InvalidMessage
+
+SERVICE = "planner"
+MAX_CONVERSATION = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A readable message and where it lies."""
+
+    record: Record
+    conversation: str
+    message: AnyInboxMessage
+
+
+def read_letter(record: Record) -> Letter:
+    """Raises InvalidMessage."""
+    conversation = _conversation(record)
+    if conversation is None:
+        raise InvalidMessage("bad-key", "the key of a mailbox's record must be a conversation")
+    type_ = record.header("ce_type")
+    if type_ is None:
+        raise InvalidMessage("missing-header", "header 'ce_type' is missing or null")
+    message = read_body(type_.decode("utf-8", "backslashreplace"), record.value)
+    if not isinstance(message, InboxMessage):
+        raise InvalidMessage("wrong-topic", f"{message.TYPE} does not belong into a mailbox")
+    if message.conversation != conversation:
+        raise InvalidMessage("wrong-key", "the key is not the message's conversation")
+    return Letter(record, conversation, cast(AnyInboxMessage, message))
+
+
+def undeliverable(record: Record, reason: str, detail: str) -> list[Outgoing]:
+    """The dead letter, and word of it to the ticket, unless such word is what cannot be delivered."""
+    dead = [dead_letter(record, reason, detail, SERVICE)]
+    if record.header("ce_type") != TaskDeadLettered.TYPE.encode():
+        word = tell_ticket(record, reason, SERVICE, record.timestamp)
+        dead += [word] if word is not None else []
+    return dead
+
+
+def _conversation(record: Record) -> str | None:
+    """The key, if it can be a conversation."""
+    if not record.key or len(record.key) > MAX_CONVERSATION:
+        return None
+    try:
+        return record.key.decode()
+    except UnicodeDecodeError:
+        return None
