@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from tandem.bus.kafka_link import RETRY_SECONDS, Link, Names, max_bytes, retried, unavailable
 from tandem.contracts.topics import Topic
@@ -65,10 +65,9 @@ class Topics:
             for name, (topic, count) in missing.items()
         ]
         response = await retried("create topics", self._timeout, lambda: self._link.admin.create_topics(topics))
-        for physical, code, *_ in response.topic_errors:
-            self._check_created(physical, for_code(code))
+        created = [physical for physical, code, *_ in response.topic_errors if self._created(physical, for_code(code))]
         await self._wait_led(missing)
-        return sorted(missing)
+        return sorted(map(self._names.logical, created))
 
     async def check(self, wanted: Mapping[str, tuple[Topic, int]]) -> None:
         """Compare with the registry. Raises InvalidSettings, naming every mismatch and what to do."""
@@ -103,15 +102,19 @@ class Topics:
     def _timeout(self) -> float:
         return self._link.options.ack_timeout
 
-    def _check_created(self, physical: str, error: type[KafkaError]) -> None:
+    def _created(self, physical: str, error: type[KafkaError]) -> bool:
+        """Whether this call created the topic. Raises InvalidSettings, BusUnavailable."""
         if error is InvalidReplicationFactorError:
             raise InvalidSettings(
                 f"{physical}: the cluster has fewer brokers than {self._replication} replicas need; "
                 "set TANDEM_KAFKA_REPLICATION to what it can hold"
             )
-        if error is not TopicAlreadyExistsError and error.errno != 0:
+        if error is TopicAlreadyExistsError:  # someone was faster
+            return False
+        if error is not NoError:
             with unavailable(f"create topic {physical}"):
                 raise error()
+        return True
 
     async def _describe(self) -> list[dict[str, Any]]:
         """Every topic of this deployment. Asked for all by name, a broker might create them with its own settings."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
@@ -32,7 +32,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
         self._changing = asyncio.Lock()
-        self._failure: Exception | None = None
+        self._taking: asyncio.Task[None] | None = None
         self._closed = False
         session_ms = round(link.options.session_timeout * 1000)
         self._consumer: AIOKafkaConsumer = link.consumer(
@@ -62,8 +62,6 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return frozenset(self._assigned)
 
     async def poll(self, max_records: int, timeout: float) -> list[Record]:
-        if self._failure is not None:
-            raise self._failure
         try:
             async with asyncio.timeout(timeout):
                 with unavailable(f"poll {self._group}"):
@@ -102,6 +100,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._closed:
             return
         self._closed = True
+        if self._taking is not None:
+            self._taking.cancel()
         await self._give_up()
         try:
             async with asyncio.timeout(self._options.session_timeout):
@@ -118,14 +118,22 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(*assigned)
             self._paused.clear()
             self._assigned = {TopicPartition(self._names.logical(at.topic), at.partition) for at in assigned}
-            if self._listener is not None and assigned:
-                try:
-                    await self._listener.on_assigned(sorted(self._assigned))
-                except Exception as error:  # noqa: BLE001 - aiokafka would log it and deliver; `poll` raises it instead
-                    self._failure = error
-                    return
-            ready = self._assigned - self._paused
-            self._consumer.resume(*map(self._names.partition, ready))
+            if await self._told():
+                self._consumer.resume(*map(self._names.partition, self._assigned - self._paused))
+
+    async def _told(self) -> bool:
+        """Tell the listener what was assigned. If that fails or is given up, the partitions stay unread."""
+        if self._listener is None or not self._assigned:
+            return True
+        self._taking = asyncio.create_task(_call(self._listener.on_assigned(sorted(self._assigned))))
+        await asyncio.wait({self._taking})
+        if self._taking.cancelled():
+            return False
+        if error := self._taking.exception():
+            extra = {"group": self._group}
+            logger.error("on_assigned failed; its partitions stay unread", exc_info=error, extra=extra)
+            return False
+        return True
 
     async def _give_up(self) -> None:
         """Tell the listener, once per assignment, for at most a session: then the group goes on without us."""
@@ -137,7 +145,11 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                         await self._listener.on_revoked(gone)
                 except TimeoutError:
                     logger.warning("partitions lost before the work on them ended", extra={"group": self._group})
-                except Exception as error:  # noqa: BLE001 - as in on_partitions_assigned
-                    self._failure = error
+                except Exception:  # a listener's error must not keep the others from their partitions
+                    logger.exception("on_revoked failed", extra={"group": self._group})
             self._assigned.clear()
             self._paused.clear()
+
+
+async def _call(told: Awaitable[None]) -> None:
+    await told
