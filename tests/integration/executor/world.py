@@ -214,11 +214,12 @@ class Process:
     settings: ExecutorSettings = SETTINGS
     dies_at: str = ""
     owner: str = "process"
+    env: dict[str, str] = field(default_factory=dict)
     clock: SystemClock = field(default_factory=SystemClock)
     seen: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.http = HttpTools({}, self.settings.answer_bytes)
+        self.http = HttpTools(self.env, self.settings.answer_bytes)
         self.world = World(
             bus=self.bus,
             clock=self.clock,
