@@ -20,16 +20,17 @@ from tandem.rpc.v1 import memory_pb2, memory_pb2_grpc
 
 
 class Projector:
-    """Writes each event to the store. While Redis is away the loop holds the event: order matters."""
+    """Writes each event to one generation of the store. While Redis is away the loop holds it: order matters."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, generation: str) -> None:
         self._store = store
+        self._generation = generation
 
     async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
         events = delivery.message
         if not isinstance(events, TicketEvents):
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
-        await self._store.write(events.tenant, events.conversation, events.version, project(events))
+        await self._store.write(self._generation, events, project(events))
         return []
 
 

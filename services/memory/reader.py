@@ -68,7 +68,7 @@ class EventsReader:
             self._bus,
             group=f"memory-{generation}",
             topics=[TICKET_EVENTS],
-            handler=Projector(self._store),
+            handler=Projector(self._store, generation),
             policy=LoopPolicy(max_in_flight=self._max_in_flight, ordered=True),
             clock=self._clock,
             name="memory",

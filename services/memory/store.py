@@ -1,7 +1,8 @@
 """The projection in Redis: per conversation a capped list of lines and a capped hash of tickets.
 
 Everything here can be built again from `ticket.events`. The store has a generation: a store that was lost gets a new
-one, and the consumer group is named after it, so that a new generation reads the topic from its start.
+one. Keys and the consumer group are named after it: a new generation reads the topic from its start, and what a reader
+of the generation before still writes is seen by nobody.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.memory.projection import Update
+from tandem.contracts.events import TicketEvents
 from tandem.contracts.ticket import Line
 from tandem.errors import InvalidError
-from tandem.redis import Redis, Script
+from tandem.redis import Argument, Redis, Script
 
 MAX_LINES = 100
 MAX_TICKETS = 20
@@ -54,29 +56,32 @@ class MemoryStore:
 
     async def generation(self, candidate: str) -> str:
         """The store's generation; `candidate` becomes it if the store is new or was lost."""
-        key = f"{self._redis.prefix}:memory:generation"
-        await self._redis.call("SET", key, candidate, "NX")
-        found: bytes = await self._redis.call("GET", key)
-        return found.decode()
+        await self._redis.call("SET", self._generation_key, candidate, "NX")
+        return await self._current() or candidate
 
-    async def write(self, tenant: str, conversation: str, version: int, update: Update) -> bool:
-        """Add an update; False if this version of the ticket was added before."""
-        lines, tickets = self._keys(tenant, conversation)
+    async def write(self, generation: str, events: TicketEvents, update: Update) -> bool:
+        """Add what the events mean; False if this version of the ticket was added before."""
+        lines, tickets = self._keys(generation, events.tenant, events.conversation)
         said = [line.model_dump_json() for line in update.lines]
-        head = [update.ticket["ticket"], version, MAX_LINES, MAX_TICKETS, self._ttl_s, json.dumps(update.ticket)]
+        limits = (MAX_LINES, MAX_TICKETS, self._ttl_s)
+        head: list[Argument] = [events.ticket, events.version, *limits, json.dumps(update.ticket)]
         return bool(await self._redis.run(_WRITE, [lines, tickets], [*head, *said]))
 
     async def conversation(self, tenant: str, conversation: str, limit: int = 20, deadline: float = 0.3) -> list[Line]:
         if not 0 <= limit <= MAX_LINES:
             raise InvalidError(f"limit {limit}: between 0 and {MAX_LINES}")
-        if limit == 0:
+        generation = await self._current()
+        if limit == 0 or generation is None:
             return []
-        lines, _ = self._keys(tenant, conversation)
+        lines, _ = self._keys(generation, tenant, conversation)
         found: Sequence[bytes] = await self._redis.call("LRANGE", lines, -limit, -1)
         return [Line.model_validate_json(line) for line in found]
 
     async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
-        _, tickets = self._keys(tenant, conversation)
+        generation = await self._current()
+        if generation is None:
+            return {"facts": {}, "tickets": []}
+        _, tickets = self._keys(generation, tenant, conversation)
         found: Sequence[bytes] = await self._redis.call("HVALS", tickets)
         past = sorted((json.loads(ticket) for ticket in found), key=lambda ticket: -ticket["at"])
         return {"facts": _facts(past), "tickets": [_past(ticket) for ticket in past]}
@@ -84,9 +89,17 @@ class MemoryStore:
     async def ping(self) -> None:
         await self._redis.ping()
 
-    def _keys(self, tenant: str, conversation: str) -> tuple[str, str]:
+    async def _current(self) -> str | None:
+        found: bytes | None = await self._redis.call("GET", self._generation_key)
+        return found.decode() if found is not None else None
+
+    @property
+    def _generation_key(self) -> str:
+        return f"{self._redis.prefix}:memory:generation"
+
+    def _keys(self, generation: str, tenant: str, conversation: str) -> tuple[str, str]:
         # Length first: no tenant's name can make another tenant's key. The braces keep both in one hash slot.
-        name = f"{self._redis.prefix}:memory:{{{len(tenant)}:{tenant}:{conversation}}}"
+        name = f"{self._redis.prefix}:memory:{generation}:{{{len(tenant)}:{tenant}:{conversation}}}"
         return f"{name}:lines", f"{name}:tickets"
 
 

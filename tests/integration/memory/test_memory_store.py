@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from services.memory.projection import Update
 from services.memory.store import MAX_LINES, MAX_TICKETS, MemoryStore
+from tandem.contracts.events import TicketEvents
 from tandem.contracts.ticket import Line
 from tandem.errors import IndexUnavailable, InvalidError
 from tandem.redis import Redis, private_redis
@@ -30,16 +31,30 @@ def said(*texts, at=1):
     return tuple(Line(who="customer", text=text, at=at) for text in texts)
 
 
-def update(*texts, ticket="t1", at=1, **more):
-    return Update(said(*texts, at=at), {"ticket": ticket, "at": at, **more})
+async def add(store, tenant, conversation, version, *texts, ticket="t1", at=1, **more):
+    events = TicketEvents(
+        tenant=tenant,
+        conversation=conversation,
+        ticket=ticket,
+        version=version,
+        turn=1,
+        at=at,
+        owner="bot",
+        status="working",
+        cause="tandem.routed-message.v1",
+        pack="p",
+        events=(),
+    )
+    generation = await store.generation("g1")
+    return await store.write(generation, events, Update(said(*texts, at=at), {"ticket": ticket, "at": at, **more}))
 
 
 @pytest.mark.asyncio
 async def test_what_is_written_is_read_and_a_repeated_version_changes_nothing(store):
-    assert await store.write("acme", "c1", 1, update("hello", intent="refund"))
-    assert await store.write("acme", "c1", 2, update("héllo", at=2, outcome="done"))
-    assert not await store.write("acme", "c1", 2, update("héllo", at=2))
-    assert not await store.write("acme", "c1", 1, update("hello"))
+    assert await add(store, "acme", "c1", 1, "hello", intent="refund")
+    assert await add(store, "acme", "c1", 2, "héllo", at=2, outcome="done")
+    assert not await add(store, "acme", "c1", 2, "héllo", at=2)
+    assert not await add(store, "acme", "c1", 1, "hello")
     assert await store.conversation("acme", "c1") == [*said("hello"), *said("héllo", at=2)]
     assert await store.conversation("acme", "c1", limit=1) == [*said("héllo", at=2)]
     known = await store.customer("acme", "c1")
@@ -49,8 +64,8 @@ async def test_what_is_written_is_read_and_a_repeated_version_changes_nothing(st
 
 @pytest.mark.asyncio
 async def test_nobody_known_is_empty_and_tenants_do_not_meet(store):
-    await store.write("a", "b:c", 1, update("mine"))
-    await store.write("a:b", "c", 1, update("another's"))
+    await add(store, "a", "b:c", 1, "mine")
+    await add(store, "a:b", "c", 1, "another's")
     assert await store.conversation("a", "b:c") == [*said("mine")]
     assert await store.conversation("b", "b:c") == []
     assert await store.customer("b", "c1") == {"facts": {}, "tickets": []}
@@ -60,7 +75,7 @@ async def test_nobody_known_is_empty_and_tenants_do_not_meet(store):
 async def test_lists_are_capped_and_the_oldest_go(store):
     for number in range(MAX_TICKETS + 5):
         lines = [f"{number}-{i}" for i in range(10)]
-        await store.write("acme", "c1", 1, update(*lines, ticket=f"t{number}", at=number))
+        await add(store, "acme", "c1", 1, *lines, ticket=f"t{number}", at=number)
     lines = await store.conversation("acme", "c1", limit=MAX_LINES)
     assert len(lines) == MAX_LINES
     assert lines[-1].text == f"{MAX_TICKETS + 4}-9"
@@ -70,7 +85,7 @@ async def test_lists_are_capped_and_the_oldest_go(store):
 
 @pytest.mark.asyncio
 async def test_what_is_silent_for_long_is_forgotten(store, redis):
-    await store.write("acme", "c1", 1, update("hello"))
+    await add(store, "acme", "c1", 1, "hello")
     keys = [key for key in await redis.call("KEYS", "*") if b"acme" in key]
     assert len(keys) == 2
     for key in keys:
@@ -82,6 +97,8 @@ async def test_a_lost_store_is_a_new_generation(store, redis):
     assert await store.generation("one") == "one"
     assert await store.generation("two") == "one"
     await redis.call("FLUSHALL")
+    assert await store.conversation("acme", "c1") == []
+    assert await store.customer("acme", "c1") == {"facts": {}, "tickets": []}
     assert await store.generation("two") == "two"
 
 

@@ -1,0 +1,242 @@
+"""The command line on a local bus file, as a person uses it: other processes' view of a running platform."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import tandem.cli
+from tandem.bus.base import NewRecord, Outgoing, outgoing
+from tandem.bus.connect import connect
+from tandem.channels import write_channels
+from tandem.clock import SystemClock
+from tandem.contracts.events import Event, ExpertTask, TicketEvents
+from tandem.contracts.message import Envelope, read_body, read_envelope
+from tandem.contracts.ticket import Cost
+from tandem.contracts.values import conversation_id
+from tandem.settings import Settings
+
+CONVERSATION = conversation_id("acme", "cli", "me")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TANDEM_PACKS", str(tmp_path / "packs"))
+    write_channels(tmp_path / "home" / "channels.yaml", ["cli"], {"acme": "p"})
+    on_bus()
+    return tmp_path / "home"
+
+
+def on_bus(*messages, read=()):
+    """Publish, then read whole topics."""
+
+    async def work():
+        bus = connect(Settings(), SystemClock())
+        await bus.start()
+        await bus.publish(list(messages))
+        found = []
+        for topic in read:
+            for partition in range(bus.partitions(topic)):
+                async for batch in bus.read(topic, partition, 0):
+                    found += batch
+        await bus.stop()
+        return found
+
+    return asyncio.run(work())
+
+
+def said(topic, message):
+    envelope = Envelope(
+        id=f"{message.TYPE}-{id(message)}",
+        source="tandem/planner",
+        type=message.TYPE,
+        time=1,
+        subject=message.conversation,
+        tenant="acme",
+    )
+    return outgoing(topic, message.conversation, message, envelope)
+
+
+def events(version, *found, ticket="ticket-1", conversation=CONVERSATION):
+    return said(
+        "ticket.events",
+        TicketEvents(
+            tenant="acme",
+            conversation=conversation,
+            ticket=ticket,
+            version=version,
+            turn=1,
+            at=1_767_225_600_000,
+            owner="bot",
+            status="working",
+            cause="tandem.routed-message.v1",
+            pack="p",
+            spent=Cost(calls=2, tokens=30, micros=1_500),
+            events=found,
+        ),
+    )
+
+
+def task(id, **more):
+    body = {"tenant": "acme", "conversation": CONVERSATION, "ticket": "ticket-1", "kind": "approve", "created_at": 1}
+    return said("expert.tasks", ExpertTask(id=id, **(body | more)))
+
+
+def tandem_(*arguments, code=0):
+    """Run a command in a thread of its own, as it makes its own event loop; returns what it raised to exit."""
+    before, sys.argv = sys.argv, ["tandem", *arguments]
+    try:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(SystemExit) as caught:
+            pool.submit(tandem.cli.main).result()
+    finally:
+        sys.argv = before
+    assert (caught.value.code or 0) == code
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments, code=0):
+        tandem_(*arguments, code=code)
+        captured = capsys.readouterr()
+        return captured.out if code == 0 else captured.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        *(
+            (name, "--help")
+            for name in ("run", "send", "tail", "ticket", "expert", "topics", "dead-letters", "schemas")
+        ),
+    ],
+)
+def test_every_command_explains_itself(run, arguments):
+    if arguments:
+        assert "Usage: tandem" in run(*arguments)
+    else:
+        assert all(name in run("--help") for name in tandem.cli.COMMANDS)
+
+
+def test_where_nothing_runs_it_says_what_to_do(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path / "nowhere"))
+    error = run("expert", "queue", code=1)
+    assert "tandem up" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_bad_setting_is_named(run, monkeypatch):
+    monkeypatch.setenv("TANDEM_SHARDS", "many")
+    assert "TANDEM_SHARDS" in run("topics", "list", code=1)
+
+
+def test_topics(run, home):
+    listed = json.loads(run("topics", "list", "--json"))
+    assert {topic["name"]: topic["partitions"] for topic in listed}["ticket.inbox"] == 8
+    assert json.loads(run("topics", "apply", "--json")) == {"created": []}
+
+
+def test_send_signs_and_waits_for_the_reply(run, home):
+    sent = json.loads(run("send", "hello", "--id", "m1", "--json"))
+    assert sent == {"conversation": CONVERSATION}
+    [record] = on_bus(read=["customer.messages"])
+    assert read_envelope(record.headers).source == "channel/cli"
+    assert read_body(read_envelope(record.headers).type, record.value).text() == "hello"
+    assert "no reply within" in run("send", "hello", "--wait", "0.1", code=1)
+    assert "unknown-channel" in run("send", "hello", "--channel", "pigeon", code=1)
+
+
+def test_a_ticket_and_its_timeline(run, home):
+    on_bus(
+        events(1, Event(kind="message_received", text="I forgot my password")),
+        events(
+            2, Event(kind="effect_done", name="reset", sentence=4, procedure="pr", effect="e" * 36, cost=Cost(calls=1))
+        ),
+        events(
+            2, Event(kind="effect_done", name="reset", sentence=4, procedure="pr", effect="e" * 36, cost=Cost(calls=1))
+        ),
+        events(1, Event(kind="reply_sent"), ticket="other", conversation="another"),
+    )
+    for id in ("ticket-1", CONVERSATION, CONVERSATION[:6]):
+        shown = json.loads(run("ticket", "show", id, "--timeline", "--json"))
+        assert (shown["ticket"], shown["owner"], shown["spent"]["tokens"]) == ("ticket-1", "bot", 30)
+        assert [event["kind"] for event in shown["timeline"]] == ["message_received", "effect_done"]
+    text = run("ticket", "show", "ticket-1", "--timeline")
+    assert "pr §4" in text.replace("\n", " ")
+    assert "1 calls" in text
+    assert "no ticket" in run("ticket", "show", "nobody", code=1)
+
+
+def test_the_expert_queue_and_decisions(run, home):
+    on_bus(
+        task("old", state="open"),
+        task("old", state="closed"),
+        task("low", urgency="low", kind="handover"),
+        task("urgent", urgency="high", effect="e1", arguments_hash="h1", tool="refund", arguments={"n": 1}),
+    )
+    assert [one["id"] for one in json.loads(run("expert", "queue", "--json"))] == ["urgent", "low"]
+    assert json.loads(run("expert", "show", "urg", "--json"))["arguments"] == {"n": 1}
+    assert "refund" in run("expert", "show", "urg")
+    assert "nothing to decide" in run("expert", "approve", "old", code=1)
+    assert "0 tasks" in run("expert", "approve", "nobody", code=1)
+    run("expert", "approve", "urgent", "--as", "ana", "--note", "fine")
+    run("expert", "reject", "urgent", "--as", "ana")
+    run("expert", "take", "low", "--as", "ana", "--reason", "mine")
+    run("expert", "reply", "low", "I am here.", "--as", "ana")
+    run("expert", "give-back", "low", "--as", "ana", "--resolved")
+    found = [read_body(read_envelope(r.headers).type, r.value) for r in on_bus(read=["ticket.inbox"])]
+    assert [type(one).__name__ for one in found] == ["Approve", "Reject", "TakeOver", "ExpertReply", "GiveBack"]
+    approve, *_, give_back = found
+    assert (approve.approval, approve.effect, approve.arguments_hash, approve.expert) == ("urgent", "e1", "h1", "ana")
+    assert (give_back.resolved, give_back.conversation, give_back.ticket) == (True, CONVERSATION, "ticket-1")
+    assert len({one.id for one in found}) == 5
+
+
+def letter(key, reason, origin, body=b"\xff not utf-8"):
+    headers = (
+        ("ce_id", b"1"),
+        ("x", b"\xff"),
+        ("tandem-attempt", b"5"),
+        ("tandem-dead-reason", reason.encode()),
+        ("tandem-dead-origin", origin.encode()),
+        ("tandem-dead-detail", b"d"),
+        ("tandem-dead-service", b"router"),
+    )
+    return Outgoing("dead-letters", NewRecord(key, body, headers))
+
+
+def test_dead_letters_are_shown_and_sent_again_once(run, home):
+    on_bus(
+        letter("k1", "bad-signature", "customer.messages/1/7"),
+        letter("k2", "schema", "tasks.rag_agent.retry/0/3"),
+    )
+    listed = json.loads(run("dead-letters", "list", "--json"))
+    assert [(one["id"], one["reason"], one["origin"]) for one in listed] == [
+        ("0-0", "bad-signature", "customer.messages/1/7"),
+        ("0-1", "schema", "tasks.rag_agent.retry/0/3"),
+    ]
+    assert json.loads(run("dead-letters", "show", "0-1"))["record"]["key"] == "k2"
+    assert "there is no dead letter" in run("dead-letters", "show", "9-9", code=1)
+    dry = json.loads(run("dead-letters", "redrive", "--filter", "schema", "--dry-run", "--json"))
+    assert [one["id"] for one in dry["redriven"]] == ["0-1"]
+    assert on_bus(read=["tasks.rag_agent"]) == []
+    run("dead-letters", "redrive", "--filter", "*", "--rate", "1000")
+    assert json.loads(run("dead-letters", "redrive", "--filter", "*", "--json"))["redriven"] == []
+    [again] = on_bus(read=["tasks.rag_agent"])
+    assert (again.key, again.value, again.headers) == (b"k2", b"\xff not utf-8", (("ce_id", b"1"), ("x", b"\xff")))
+    assert len(on_bus(read=["customer.messages"])) == 1
+    assert len(json.loads(run("dead-letters", "list", "--json"))) == 2
+
+
+def test_tail_refuses_an_unknown_topic_and_run_an_unknown_service(run, home):
+    assert "no topic is called" in run("tail", "nowhere", code=1)
+    assert "no service is called" in run("run", "pigeon", code=1)
+    assert "no roles" in run("run", "router", "--role", "owner", code=1)

@@ -1,0 +1,100 @@
+"""memory as a service: events on the bus in, lines over gRPC out; the store lost in between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+import pytest_asyncio
+
+from services.memory.app import build
+from services.memory.reader import EventsReader
+from services.memory.settings import MemorySettings
+from services.memory.store import MemoryStore
+from tandem.bus.base import outgoing
+from tandem.bus.local import LocalBus
+from tandem.clock import SystemClock
+from tandem.contracts.events import Event, TicketEvents
+from tandem.contracts.message import Envelope
+from tandem.redis import Redis, private_redis
+from tandem.rpc.clients import GrpcMemory
+from tandem.wiring import Wiring
+
+TOKEN = "a token of the tests"
+
+
+@pytest_asyncio.fixture
+async def bus():
+    bus = LocalBus(None)
+    await bus.start()
+    yield bus
+    await bus.stop()
+
+
+@pytest_asyncio.fixture
+async def redis(tmp_path):
+    server = await private_redis(tmp_path)
+    client = Redis(server.url, "test")
+    yield client
+    await client.close()
+    await server.stop()
+
+
+async def happen(bus, version, text):
+    events = TicketEvents(
+        tenant="acme",
+        conversation="c1",
+        ticket="t1",
+        version=version,
+        turn=1,
+        at=version,
+        owner="bot",
+        status="working",
+        cause="tandem.routed-message.v1",
+        pack="p",
+        events=(Event(kind="message_received", text=text),),
+    )
+    envelope = Envelope(
+        id=f"e{version}", source="tandem/planner", type=TicketEvents.TYPE, time=version, subject="c1", tenant="acme"
+    )
+    await bus.publish([outgoing("ticket.events", "c1", events, envelope)])
+
+
+async def said(memory, count):
+    """The lines, once there are that many."""
+    async with asyncio.timeout(10):
+        while True:
+            lines = await memory.conversation("acme", "c1", deadline=2)
+            if len(lines) >= count:
+                return [line.text for line in lines]
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_events_become_lines_that_are_read_over_grpc(bus, redis):
+    settings = MemorySettings(http_port=None, memory_host="127.0.0.1", memory_port=0, service_token=TOKEN)
+    service = build(settings, Wiring(settings, bus=bus, redis=redis))
+    await service.start()
+    assert await service.ready() == {}
+    client = GrpcMemory(f"127.0.0.1:{service.components[1].port}", TOKEN)
+    for version, text in enumerate(["hello", "are you there?"], 1):
+        await happen(bus, version, text)
+    assert await said(client, 2) == ["hello", "are you there?"]
+    await client.close()
+    await service.stop(2)
+
+
+@pytest.mark.asyncio
+async def test_a_lost_store_is_built_again_from_the_topic(bus, redis):
+    store, ids = MemoryStore(redis), itertools.count()
+    reader = EventsReader(bus, store, SystemClock(), make_id=lambda: f"g{next(ids)}", check_s=0.02)
+    running = asyncio.create_task(reader.run())
+    for version in (1, 2):
+        await happen(bus, version, str(version))
+    assert await said(store, 2) == ["1", "2"]
+    await redis.call("FLUSHALL")
+    await happen(bus, 3, "3")
+    assert await said(store, 3) == ["1", "2", "3"]
+    await reader.stop(2)
+    await running
