@@ -10,7 +10,6 @@ from services.function_agent.extraction import ModelPolicy, complete
 from services.function_agent.selection import by_meaning, by_words, describe, rank
 from tandem.agent import Handler, Result
 from tandem.contracts.tasks import AssembleCall, CallProposal, Task
-from tandem.contracts.ticket import Cost
 from tandem.errors import Refused, Unavailable
 from tandem.packs.model import Pack, Tool
 from tandem.packs.registry import Packs
@@ -56,7 +55,7 @@ async def _with_model(
         better, response = await complete(task, pack, call, llm, policy.seconds)
     except Unavailable:
         return Result(call, rung=rung)
-    return Result(better, cost=Cost(calls=1) + response.cost, rung="large" if better != call else rung)
+    return Result(better, cost=response.cost, rung="large" if better != call else rung)
 
 
 HANDLERS: dict[type[Task], Handler] = {AssembleCall: assemble_call}

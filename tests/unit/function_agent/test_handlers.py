@@ -39,7 +39,7 @@ class FakeLlm:
         self.asked.append(request)
         if self.text is None:
             raise Unavailable("no model")
-        return ChatResponse(text=self.text, model="m", cost=Cost(tokens=10))
+        return ChatResponse(text=self.text, model="m", cost=Cost(calls=1, tokens=10))
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""The planner's worker role: plans and next steps by a model, and what a message answers. Nothing here holds up a mailbox."""
+
+from __future__ import annotations
+
+import logging
+
+from services.planner import interpretation, planning
+from tandem.agent import Handler, Result
+from tandem.contracts.tasks import Interpret, MakePlan, Reason, Task
+from tandem.errors import Unavailable
+from tandem.packs.registry import Packs
+from tandem.rpc.ports import Llm
+
+log = logging.getLogger(__name__)
+
+PLAN_SECONDS = 30.0
+INTERPRET_SECONDS = 8.0
+EMBED_SECONDS = 2.0
+
+
+async def make_plan(task: MakePlan, packs: Packs, llm: Llm) -> Result:
+    """A plan for a message that no procedure covers. Without a model there is none, and a person takes over."""
+    return await _propose(task, packs, llm)
+
+
+async def reason(task: Reason, packs: Packs, llm: Llm) -> Result:
+    """What comes next, after what the steps brought."""
+    return await _propose(task, packs, llm)
+
+
+async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
+    """Which open question a message answers: the cheapest rung that is sure."""
+    pack = packs.get(task.pack)
+    by_rule = interpretation.by_rule(task, pack)
+    if by_rule is not None and by_rule.kind != "unsure":
+        return Result(by_rule)
+    question = interpretation.wants_meaning(task)
+    if question is not None and by_rule is None:
+        try:
+            vectors = await llm.embed(
+                [task.text, *(choice.label for choice in question.choices)], deadline=EMBED_SECONDS
+            )
+        except Unavailable:
+            log.info("no embeddings, options are compared by words alone", extra={"ticket": task.ticket})
+        else:
+            near = interpretation.by_meaning(question, vectors)
+            if near is not None:
+                return Result(near, rung="small")
+    try:
+        response = await llm.chat(interpretation.request(task, pack), deadline=INTERPRET_SECONDS)
+    except Unavailable:
+        return Result(interpretation.UNSURE)
+    return Result(interpretation.accept(task, response.text), cost=response.cost, rung="large")
+
+
+async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm) -> Result:
+    pack = packs.get(task.pack)
+    try:
+        response = await llm.chat(planning.request(task, pack), deadline=PLAN_SECONDS)
+    except Unavailable:
+        return Result(planning.NO_MODEL)
+    proposal = planning.accept(response.text, pack)
+    log.info("plan proposed", extra={"ticket": task.ticket, "steps": len(proposal.steps)})
+    return Result(proposal, cost=response.cost, rung="large")
+
+
+HANDLERS: dict[type[Task], Handler] = {MakePlan: make_plan, Reason: reason, Interpret: interpret}
