@@ -67,9 +67,6 @@ RETRIES: Final = Metric("tandem_retries_total", "counter", "Messages sent to a r
 DEAD_LETTERS: Final = Metric(
     "tandem_dead_letters_total", "counter", "Messages dead-lettered, by reason", ("service", "topic", "reason")
 )
-LAG: Final = Metric(
-    "tandem_consumer_lag", "gauge", "Records a group has not committed yet", ("service", "topic", "partition")
-)
 STEPS: Final = Metric(
     "tandem_steps_total", "counter", "Tasks an agent answered, by outcome and rung", ("service", "outcome", "rung")
 )
@@ -93,7 +90,6 @@ MODEL_SECONDS: Final = Metric("tandem_model_seconds", "histogram", "Seconds of o
 EMBEDDED: Final = Metric(
     "tandem_embedded_texts_total", "counter", "Texts embedded, and those found in the cache", ("cache",)
 )
-BREAKER: Final = Metric("tandem_breaker_open", "gauge", "1 while calls to a dependency are held back", ("dependency",))
 
 METRICS: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """Every metric."""

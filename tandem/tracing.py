@@ -164,6 +164,12 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes =
     return _Scope(parent, _start(name, kind, context, attributes) if context else None)
 
 
+def continued(traceparent: str | None) -> _Scope:
+    """Work on behalf of whoever sent the traceparent, over another wire than the bus."""
+    known = traceparent is not None and _parse(traceparent) is not None
+    return _Scope(traceparent if known else None, None)
+
+
 def segment_span(name: str, kind: SpanKind = SpanKind.PRODUCER, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
     """The first span of a new segment: whether it is recorded is decided here."""
     return _first(None, name, attributes, kind)

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from services.llm_gateway.chat import Chat
 from services.llm_gateway.embeddings import Embeddings
+from tandem import telemetry
 from tandem.errors import InvalidError, Unavailable
 from tandem.rpc.ports import ChatRequest, ChatResponse, Llm
 from tandem.rpc.server import answer
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc
+from tandem.telemetry import Attribute, SpanName
+
+MODEL = "all-MiniLM-L6-v2"
 
 
 class Gateway:
@@ -26,7 +30,8 @@ class Gateway:
         self._chat = chat
 
     async def embed(self, texts: Sequence[str], deadline: float = 5.0) -> NDArray[np.float32]:
-        return await self._embeddings.embed(texts)
+        with telemetry.span(f"{SpanName.EMBEDDINGS} {MODEL}", attributes={Attribute.MODEL: MODEL}):
+            return await self._embeddings.embed(texts)
 
     async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
         if self._chat is None:

@@ -10,28 +10,47 @@ import grpc
 
 from services.memory.projection import project
 from services.memory.store import MemoryStore
+from tandem import telemetry
 from tandem.bus.base import Outgoing
 from tandem.bus.consume import Delivery
 from tandem.contracts.events import TicketEvents
+from tandem.contracts.values import Millis
 from tandem.errors import InvalidMessage
 from tandem.rpc.ports import Memory
 from tandem.rpc.server import answer
 from tandem.rpc.v1 import memory_pb2, memory_pb2_grpc
+from tandem.telemetry import names
 
 
 class Projector:
     """Writes each event to one generation of the store. While Redis is away the loop holds it: order matters."""
 
-    def __init__(self, store: MemoryStore, generation: str) -> None:
+    def __init__(self, store: MemoryStore, generation: str, since: Millis) -> None:
         self._store = store
         self._generation = generation
+        self._since = since  # what is older was counted when it happened
 
     async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
         events = delivery.message
         if not isinstance(events, TicketEvents):
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
-        await self._store.write(self._generation, events, project(events))
+        added = await self._store.write(self._generation, events, project(events))
+        if added and events.at >= self._since:
+            _count(events)
         return []
+
+
+def _count(events: TicketEvents) -> None:
+    """The figures of the business: what tickets came to."""
+    for event in events.events:
+        match event.kind:
+            case "resolved":
+                telemetry.count(names.TICKETS, events.pack, event.status or "resolved")
+            case "handed_over":
+                telemetry.count(names.TICKETS, events.pack, "handed_over")
+                telemetry.count(names.HANDOVERS, event.text.partition(":")[0][:40])
+            case "reopened":
+                telemetry.count(names.REOPENED, events.pack)
 
 
 class MemoryServicer(memory_pb2_grpc.MemoryServicer):

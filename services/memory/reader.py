@@ -42,6 +42,7 @@ class EventsReader:
         self._loop: ConsumeLoop | None = None
         self._stopping = asyncio.Event()
         self._grace_s = 0.0
+        self._since = clock.now()
 
     @property
     def heartbeat(self) -> float | None:
@@ -68,7 +69,7 @@ class EventsReader:
             self._bus,
             group=f"memory-{generation}",
             topics=[TICKET_EVENTS],
-            handler=Projector(self._store, generation),
+            handler=Projector(self._store, generation, self._since),
             policy=LoopPolicy(max_in_flight=self._max_in_flight, ordered=True),
             clock=self._clock,
             name="memory",

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from tandem import telemetry
 from tandem.errors import InvalidError, InvalidSettings, RetryableError
 from tandem.rpc.clients import MAX_MESSAGE_BYTES
 
@@ -55,7 +56,8 @@ async def answer(context: grpc.aio.ServicerContext[Any, Any], work: Callable[[fl
         raise AssertionError("abort raises")
     try:
         async with asyncio.timeout(left):
-            return await work(left)
+            with telemetry.continued(_traceparent(context)):
+                return await work(left)
     except TimeoutError:
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "not done within the deadline")
     except RetryableError as error:
@@ -71,6 +73,12 @@ class Listen:
     host: str
     port: int
     token: str
+
+
+def _traceparent(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
+    metadata = dict(context.invocation_metadata() or ())
+    found = metadata.get("traceparent")
+    return found if isinstance(found, str) else None
 
 
 class GrpcServer:

@@ -11,6 +11,7 @@ import pytest
 
 from services.llm_gateway.handlers import LlmServicer
 from services.memory.handlers import MemoryServicer
+from tandem import telemetry
 from tandem.contracts.ticket import Cost, Line
 from tandem.errors import IndexUnavailable, InvalidError, InvalidSettings, Unavailable
 from tandem.rpc.clients import GrpcLlm, GrpcMemory
@@ -38,6 +39,7 @@ class FakeLlm:
 
     async def chat(self, request, deadline=30.0):
         self.requests.append(request)
+        self.traceparent = telemetry.current_traceparent()
         if request.system == "none":
             raise Unavailable("no model is configured")
         if request.system == "wrong":
@@ -106,6 +108,16 @@ async def test_a_chat_request_arrives_whole(kind):
         response = await llm.chat(ASK)
     assert response == ChatResponse(text="ok", model="m", cost=Cost(calls=1, tokens=2, micros=3))
     assert fake.requests == [ASK]
+
+
+@both
+@pytest.mark.asyncio
+async def test_the_trace_goes_on_at_the_other_side(kind):
+    fake = FakeLlm()
+    async with clients(kind, fake, FakeMemory()) as (llm, _):
+        with telemetry.segment_span("send customer.messages"):
+            await llm.chat(ASK)
+            assert fake.traceparent == telemetry.current_traceparent() is not None
 
 
 @both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 
 import aiohttp
 import pytest
@@ -12,12 +13,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from examples.webhook_adapter import WebhookAdapter
 from tandem.bus.base import outgoing
+from tandem.bus.kafka import KafkaBus
 from tandem.bus.local import LocalBus
 from tandem.channels import write_channels
 from tandem.client import Channel, Tandem
 from tandem.client.conformance import NotConforming, check
 from tandem.contracts.customer import CustomerMessage, MediaPart, Reply, ReplyText
 from tandem.contracts.message import Envelope, read_body, read_envelope
+from tandem.contracts.topics import TOPICS
 from tandem.contracts.values import conversation_id
 from tandem.errors import InvalidMessage, Refused
 from tandem.settings import Settings
@@ -61,10 +64,10 @@ async def answer(bus, id, *, turn=1, state="final", thread="room"):
     await bus.publish([outgoing("customer.replies", conversation, message, envelope)])
 
 
-async def take(channel, count, **options):
+async def take(channel, count, patience_s=10, **options):
     """The first replies shown, each with a clean exit."""
     texts = []
-    async with asyncio.timeout(10), contextlib.aclosing(channel.replies(**options)) as replies:
+    async with asyncio.timeout(patience_s), contextlib.aclosing(channel.replies(**options)) as replies:
         async for reply in replies:
             async with reply:
                 texts.append(reply.text.removeprefix("text of "))
@@ -151,6 +154,27 @@ async def test_one_slow_conversation_delays_no_other(tmp_path):
             async with held[0]:
                 shown.append(held[0].thread)
     assert shown == ["quick", "slow"]
+
+
+@pytest.mark.connected
+@pytest.mark.asyncio
+async def test_in_and_out_on_a_real_kafka(tmp_path, kafka_bootstrap):
+    bus = KafkaBus(
+        kafka_bootstrap, shards=2, work_partitions=2, prefix=f"channel-{uuid.uuid4().hex[:8]}", replication=1
+    )
+    await bus.create_topics(list(TOPICS.values()))
+    await bus.start()
+    channels = write_channels(tmp_path / "channels.yaml", ["webhook"], {"acme": "p"})
+    tandem = Tandem(Wiring(Settings(bus="kafka"), bus=bus, channels=channels))
+    channel = Channel("webhook", tenant="acme", tandem=tandem)
+    await channel.submit("room", "hello", id="m1")
+    [(record, message)] = await sent(bus)
+    channels.verify("webhook", "acme", record.headers, record.value)
+    assert message.text() == "hello"
+    for id, turn in (("a", 1), ("b", 2), ("a", 1), ("late", 1), ("c", 2)):
+        await answer(bus, id, turn=turn)
+    assert await take(channel, 3, patience_s=60) == ["a", "b", "c"]
+    await bus.stop()
 
 
 class WebhookHarness:

@@ -9,10 +9,13 @@ import pytest
 import pytest_asyncio
 
 from services.memory.app import build
+from services.memory.handlers import Projector
 from services.memory.reader import EventsReader
 from services.memory.settings import MemorySettings
 from services.memory.store import MemoryStore
+from tandem import telemetry
 from tandem.bus.base import outgoing
+from tandem.bus.consume import Delivery
 from tandem.bus.local import LocalBus
 from tandem.clock import SystemClock
 from tandem.contracts.events import Event, TicketEvents
@@ -41,24 +44,41 @@ async def redis(tmp_path):
     await server.stop()
 
 
-async def happen(bus, version, text):
-    events = TicketEvents(
+def ticket_events(version, found, at):
+    return TicketEvents(
         tenant="acme",
         conversation="c1",
         ticket="t1",
         version=version,
         turn=1,
-        at=version,
+        at=at,
         owner="bot",
         status="working",
         cause="tandem.routed-message.v1",
-        pack="p",
-        events=(Event(kind="message_received", text=text),),
+        pack="counted",
+        events=found,
     )
+
+
+async def happen(bus, version, text):
+    events = ticket_events(version, (Event(kind="message_received", text=text),), at=version)
     envelope = Envelope(
         id=f"e{version}", source="tandem/planner", type=TicketEvents.TYPE, time=version, subject="c1", tenant="acme"
     )
     await bus.publish([outgoing("ticket.events", "c1", events, envelope)])
+
+
+@pytest.mark.asyncio
+async def test_outcomes_are_counted_once_and_not_again_when_the_store_is_rebuilt(redis):
+    store = MemoryStore(redis)
+    found = (Event(kind="resolved", status="done"), Event(kind="handed_over", text="refused:limit"))
+    for generation, since in (("g1", 5), ("g1", 5), ("g2", 6)):
+        message = ticket_events(1, found, at=5)
+        envelope = Envelope(id="e", source="s", type=message.TYPE, time=5, subject="c1", tenant="acme")
+        await Projector(store, generation, since)(Delivery(None, envelope, message, 1))
+    text = telemetry.metrics_text().decode()
+    assert 'tandem_tickets_total{outcome="done",pack="counted"} 1.0' in text
+    assert 'tandem_handovers_total{reason="refused"} 1.0' in text
 
 
 async def said(memory, count):
