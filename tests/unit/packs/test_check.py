@@ -107,6 +107,21 @@ def changed_after_consent(content: Files) -> None:
     nodes(content)["late"] = {**nodes(content)["ask_address"], "forget": ["address"], "next": "change"}
 
 
+def asked_on_one_path(content: Files) -> None:
+    nodes(content)["more"] = {**nodes(content)["ask_code"], "slots": ["code"]}
+    nodes(content)["ask_code"].update(
+        slots=["order_id"], next=[{"to": "more", "when": 'order_id == "O-1"'}, {"to": "verify"}]
+    )
+
+
+def verified_on_one_path(content: Files) -> None:
+    words = {**nodes(content)["done"], "next": "consent"}
+    nodes(content)["verify"]["next"] = [{"to": "again", "when": "code == order_id"}, {"to": "ask_address"}]
+    nodes(content)["again"]["next"] = "give_up"
+    nodes(content)["ask_address"]["next"] = [{"to": "right", "when": "not verified"}, {"to": "left"}]
+    nodes(content).update(left=words, right=words)
+
+
 RULES: list[tuple[str, Callable[[Files], None], str, str]] = [
     ("no sentence", set_node("done", sentence=9), "nodes.done.sentence", "no sentence 9"),
     ("no hash", set_node("done", sentence_hash=None), "nodes.done.sentence_hash", "--fix-hashes"),
@@ -163,6 +178,8 @@ RULES: list[tuple[str, Callable[[Files], None], str, str]] = [
         "args.code",
         "'address'",
     ),
+    ("asked on one path", asked_on_one_path, "nodes.verify.args.code", "not known on every path"),
+    ("verified on one path", verified_on_one_path, "nodes.change", "identity is not certain"),
     ("argument unobtainable", require_phone, "nodes.change.args.phone", "cannot be obtained"),
     (
         "one of several",
