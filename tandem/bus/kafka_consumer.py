@@ -33,6 +33,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._paused: set[TopicPartition] = set()
         self._changing = asyncio.Lock()
         self._taking: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
         self._closed = False
         session_ms = round(link.options.session_timeout * 1000)
         self._consumer: AIOKafkaConsumer = link.consumer(
@@ -62,6 +63,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return frozenset(self._assigned)
 
     async def poll(self, max_records: int, timeout: float) -> list[Record]:
+        if self._failure is not None:
+            raise self._failure
         try:
             async with asyncio.timeout(timeout):
                 with unavailable(f"poll {self._group}"):
@@ -122,7 +125,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._consumer.resume(*map(self._names.partition, self._assigned - self._paused))
 
     async def _told(self) -> bool:
-        """Tell the listener what was assigned. If that fails or is given up, the partitions stay unread."""
+        """Tell the listener what was assigned. If that fails or is given up, nothing of it is delivered."""
         if self._listener is None or not self._assigned:
             return True
         self._taking = asyncio.create_task(_call(self._listener.on_assigned(sorted(self._assigned))))
@@ -130,8 +133,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._taking.cancelled():
             return False
         if error := self._taking.exception():
-            extra = {"group": self._group}
-            logger.error("on_assigned failed; its partitions stay unread", exc_info=error, extra=extra)
+            self._failure = error
             return False
         return True
 
@@ -145,8 +147,9 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                         await self._listener.on_revoked(gone)
                 except TimeoutError:
                     logger.warning("partitions lost before the work on them ended", extra={"group": self._group})
-                except Exception:  # a listener's error must not keep the others from their partitions
+                except Exception as error:  # the others still get their partitions; `poll` raises it
                     logger.exception("on_revoked failed", extra={"group": self._group})
+                    self._failure = error
             self._assigned.clear()
             self._paused.clear()
 

@@ -145,7 +145,8 @@ class LocalConsumer:
                 await asyncio.wait_for(self._listener.on_revoked(owned), seconds)
             except TimeoutError:
                 log.warning("revocation took too long", extra={"group": self._group.name, "seconds": seconds})
-            except Exception as error:  # noqa: BLE001 - the others still get their partitions; `poll` raises it
+            except Exception as error:  # the others still get their partitions; `poll` raises it
+                log.exception("on_revoked failed", extra={"group": self._group.name})
                 self._failure = error
         self._owned = frozenset()
 
