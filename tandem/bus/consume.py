@@ -62,7 +62,7 @@ class LoopPolicy:
     max_in_flight: int = 64  # handlers at work
     ordered: bool = True  # one key serially
     poll_records: int = 500  # records taken up beyond those at work
-    partition_records: int = 250  # of one partition, before it is paused so that others get their turn
+    partition_records: int = 200  # of one partition, before it is paused and takes no more room from the others
     waiting_records: int = 1_000  # the same for one partition of a retry topic
     span_records: int = (
         20_000  # finished ones that a slow one keeps from being committed, before its partition is paused
@@ -95,6 +95,7 @@ class ConsumeLoop:
         self._name = name
         self._around = around
         self._topics = {topic.name: topic for topic in topics}
+        self._plain = frozenset(self._topics)  # the others are retry topics
         self._topics |= {topic.retry: topic for topic in topics if topic.retries}
         self._offsets = Offsets()
         self._lanes = Lanes(self._work, self._policy.max_in_flight, clock, self._changed)
@@ -163,17 +164,23 @@ class ConsumeLoop:
         return None
 
     async def _turn(self, consumer: Consumer) -> None:
-        room = self._policy.max_in_flight + self._policy.poll_records - self.in_flight
+        room = self._room()
         if room <= 0:
             await self._wait_for_progress(TURN_S)
         else:
             try:
-                for record in await consumer.poll(room, TURN_S):
+                for record in await consumer.poll(min(room, self._policy.partition_records), TURN_S):
                     self._take(record)
             except BusUnavailable as error:
                 logger.warning("cannot poll; trying again", extra={"group": self._group, "error": str(error)})
                 await self._clock.sleep(AGAIN.first_s)
         self._make_way(consumer)
+
+    def _room(self) -> int:
+        """How many more may be taken up. Paused partitions have bounds of their own: a hot key holds up no other."""
+        most = self._policy.max_in_flight + self._policy.poll_records
+        parked = sum(self._offsets.of(at).unfinished for at in self._paused if at.topic in self._plain)
+        return min(most, most + parked - self.in_flight)
 
     def _take(self, record: Record) -> None:
         offsets = self._offsets.of(record.at)
@@ -189,8 +196,7 @@ class ConsumeLoop:
     def _make_way(self, consumer: Consumer) -> None:
         """Pause partitions of which too much is open, until half of it is done."""
         for at, offsets in self._offsets:
-            topic = self._topics[at.topic]
-            most = self._policy.partition_records if at.topic == topic.name else self._policy.waiting_records
+            most = self._policy.partition_records if at.topic in self._plain else self._policy.waiting_records
             fill = max(offsets.unfinished / most, offsets.span / self._policy.span_records)
             if at not in self._paused and fill >= 1:
                 self._paused.add(at)
