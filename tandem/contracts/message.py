@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias
 
 from pydantic import ValidationError
@@ -60,13 +61,12 @@ class Envelope:
 
 def to_headers(envelope: Envelope) -> tuple[Header, ...]:
     """The envelope as `ce_*` Kafka headers."""
-    time = datetime.fromtimestamp(envelope.time / 1000, UTC).isoformat(timespec="milliseconds")
     headers: list[Header] = [
         ("ce_specversion", b"1.0"),
         ("ce_id", envelope.id.encode()),
         ("ce_source", envelope.source.encode()),
         ("ce_type", envelope.type.encode()),
-        ("ce_time", time.encode()),
+        ("ce_time", _rfc3339(envelope.time)),
         ("ce_subject", envelope.subject.encode()),
         ("ce_tenant", envelope.tenant.encode()),
         ("content-type", b"application/json"),
@@ -76,6 +76,11 @@ def to_headers(envelope: Envelope) -> tuple[Header, ...]:
     if envelope.tracelink:
         headers.append(("tracelink", envelope.tracelink.encode()))
     return tuple(headers)
+
+
+@lru_cache(maxsize=256)
+def _rfc3339(time: Millis) -> bytes:
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").encode()
 
 
 def read_envelope(headers: Iterable[Header]) -> Envelope:
