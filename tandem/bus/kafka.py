@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
@@ -14,6 +15,7 @@ from tandem.bus.kafka_link import KafkaOptions, Link, Names
 from tandem.bus.kafka_producer import Sender
 from tandem.bus.kafka_reader import Readers
 from tandem.contracts.topics import TOPICS, Spread, Topic
+from tandem.errors import InvalidSettings
 
 __all__ = ["KafkaBus", "KafkaOptions"]
 
@@ -60,10 +62,16 @@ class KafkaBus:
         """May be called before `start`, which refuses a cluster that lacks topics."""
         await self._link.connect()
         self._topics |= {topic.name: topic for topic in topics}
-        return await self._admin.create({topic.name: (topic, self.partitions(topic.name)) for topic in topics})
+        created = await self._admin.create({topic.name: (topic, self.partitions(topic.name)) for topic in topics})
+        everywhere = [[self._at(name, n) for n in range(self.partitions(name))] for name in created]
+        await asyncio.gather(*map(self._readers.ends, everywhere))  # answered once each partition can be used
+        return created
 
     def partitions(self, topic: str) -> int:
-        return self._spread[self._topics[topic].spread]
+        try:
+            return self._spread[self._topics[topic].spread]
+        except KeyError:
+            raise InvalidSettings(f"there is no topic {topic!r}; create it first (tandem topics apply)") from None
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         groups: dict[KafkaPartition, list[NewRecord]] = defaultdict(list)
@@ -96,6 +104,7 @@ class KafkaBus:
         return consumer
 
     def _at(self, topic: str, partition: int) -> KafkaPartition:
+        self.partitions(topic)  # refuses a topic that does not exist
         return self._names.partition(TopicPartition(topic, partition))
 
     def _place(self, message: Outgoing) -> KafkaPartition:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidReplicationFactorError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 
@@ -64,7 +64,7 @@ class Topics:
             )
             for name, (topic, count) in missing.items()
         ]
-        response = await retried("create topics", self._timeout, lambda: self._link.admin.create_topics(topics))
+        response = await self._ask("create topics", lambda admin: admin.create_topics(topics))
         created = [physical for physical, code, *_ in response.topic_errors if self._created(physical, for_code(code))]
         await self._wait_led(missing)
         return sorted(map(self._names.logical, created))
@@ -92,15 +92,20 @@ class Topics:
     async def committed(self, group: str, at: KafkaPartition) -> int | None:
         """The group's committed offset."""
 
-        async def ask() -> Any:
-            return await self._link.admin.list_consumer_group_offsets(self._names.group(group), partitions=[at])
-
-        found = (await retried("read committed offset", self._timeout, ask)).get(at)
+        name = self._names.group(group)
+        offsets = await self._ask("committed", lambda admin: admin.list_consumer_group_offsets(name, partitions=[at]))
+        found = offsets.get(at)
         return None if found is None or found.offset < 0 else found.offset
 
     @property
     def _timeout(self) -> float:
         return self._link.options.ack_timeout
+
+    async def _ask(self, what: str, question: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+        async def ask() -> Any:
+            return await question(await self._link.admin())
+
+        return await retried(what, self._timeout, ask)
 
     def _created(self, physical: str, error: type[KafkaError]) -> bool:
         """Whether this call created the topic. Raises InvalidSettings, BusUnavailable."""
@@ -118,7 +123,7 @@ class Topics:
 
     async def _describe(self) -> list[dict[str, Any]]:
         """Every topic of this deployment. Asked for all by name, a broker might create them with its own settings."""
-        topics = await retried("describe topics", self._timeout, lambda: self._link.admin.describe_topics())
+        topics = await self._ask("describe topics", lambda admin: admin.describe_topics())
         return [topic for topic in topics if topic["topic"].startswith(self._names.topic(""))]
 
     async def _partitions(self) -> dict[str, int]:
@@ -147,9 +152,7 @@ class Topics:
         resources = [
             ConfigResource(ConfigResourceType.TOPIC, physical, dict.fromkeys(CHECKED)) for physical in expected
         ]
-        answers = await retried(
-            "describe topic settings", self._timeout, lambda: self._link.admin.describe_configs(resources)
-        )
+        answers = await self._ask("describe topic settings", lambda admin: admin.describe_configs(resources))
         problems = []
         for _, _, _, physical, entries in (resource for answer in answers for resource in answer.resources):
             for key, value, *_ in entries:

@@ -12,7 +12,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from tandem.bus.base import Listener, Record, TopicPartition
-from tandem.bus.kafka_link import Link, Names, unavailable
+from tandem.bus.kafka_link import Link, Names, stop_consumer, unavailable
 from tandem.bus.kafka_reader import to_record
 
 logger = logging.getLogger(__name__)
@@ -34,11 +34,18 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._changing = asyncio.Lock()
         self._taking: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
+        self._joined = False
         self._closed = False
-        session_ms = round(link.options.session_timeout * 1000)
-        self._consumer: AIOKafkaConsumer = link.consumer(
-            group_id=names.group(group),
-            group_instance_id=instance,
+        self._link = link
+        self._instance = instance
+        self._topics: Sequence[str] = ()
+        self._consumer: AIOKafkaConsumer = self._make()
+
+    def _make(self) -> AIOKafkaConsumer:
+        session_ms = round(self._options.session_timeout * 1000)
+        return self._link.consumer(
+            group_id=self._names.group(self._group),
+            group_instance_id=self._instance,
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(1000, session_ms // 5),
@@ -49,14 +56,16 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def join(self, topics: Sequence[str]) -> None:
         """Start and subscribe; the assignment comes later. Raises BusUnavailable."""
+        self._topics = topics
         with unavailable(f"join {self._group}"):
             try:
                 async with asyncio.timeout(self._options.ack_timeout):
                     await self._consumer.start()
             except BaseException:
-                await self._consumer.stop()
+                await stop_consumer(self._consumer, self._options.session_timeout)
                 raise
         self._consumer.subscribe([self._names.topic(topic) for topic in topics], listener=self)
+        self._joined = True
 
     @property
     def assignment(self) -> frozenset[TopicPartition]:
@@ -65,6 +74,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def poll(self, max_records: int, timeout: float) -> list[Record]:
         if self._failure is not None:
             raise self._failure
+        if self._broken():
+            await self._rejoin()
         try:
             async with asyncio.timeout(timeout):
                 with unavailable(f"poll {self._group}"):
@@ -106,11 +117,25 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._taking is not None:
             self._taking.cancel()
         await self._give_up()
-        try:
-            async with asyncio.timeout(self._options.session_timeout):
-                await self._consumer.stop()
-        except TimeoutError:
-            logger.warning("left the group without saying so", extra={"group": self._group})
+        await stop_consumer(self._consumer, self._options.session_timeout)
+
+    def _broken(self) -> bool:
+        """Whether a task of aiokafka's has died of something unforeseen; it tells nobody and never comes back."""
+        if not self._joined:
+            return True
+        vital: list[asyncio.Task[None]] = [
+            self._consumer._fetcher.error_future,
+            self._consumer._coordinator._coordination_task,
+        ]
+        return any(task.done() for task in vital)
+
+    async def _rejoin(self) -> None:
+        logger.error("consumer broken, joining anew", extra={"group": self._group})
+        self._joined = False
+        await self._give_up()
+        await stop_consumer(self._consumer, self._options.session_timeout)
+        self._consumer = self._make()
+        await self.join(self._topics)
 
     async def on_partitions_revoked(self, revoked: set[KafkaPartition]) -> None:
         await self._give_up()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -89,6 +89,32 @@ async def retried(what: str, timeout: float, call: Callable[[], Awaitable[T]]) -
                 await asyncio.sleep(RETRY_SECONDS)
 
 
+async def stop_consumer(consumer: AIOKafkaConsumer, timeout: float) -> None:
+    """Stop within the time. aiokafka lets its own tasks' cancellation escape from `stop`, its connections still open."""
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.wait({stopping}, timeout=timeout)
+    if not stopping.done():
+        stopping.cancel()
+        await asyncio.wait({stopping})
+    if stopping.cancelled() or stopping.exception():
+        logger.warning("kafka consumer not closed in order")
+        await consumer._client.close()
+
+
+class _Producer(AioKafkaFastProducerImpl):
+    """FastStream's, with its aiokafka producer in reach, and closed again when it cannot connect."""
+
+    raw: AIOKafkaProducer
+
+    async def connect(self, producer: AIOKafkaProducer, *given: Any, **named: Any) -> None:
+        self.raw = producer
+        try:
+            await super().connect(producer, *given, **named)
+        except BaseException:
+            await producer.stop()
+            raise
+
+
 class Link:
     """One FastStream broker: a producer, an admin client and a maker of consumers. Replaced whole when it breaks."""
 
@@ -96,56 +122,77 @@ class Link:
         self._servers = [server.strip() for server in bootstrap_servers.split(",")]
         self._client_id = client_id
         self.options = options
+        self._open = False
         self._broker: KafkaBroker | None = None
         self._builder: Callable[..., AIOKafkaConsumer] | None = None
-        self._connecting = asyncio.Lock()
+        self._changing = asyncio.Lock()
 
     async def connect(self) -> None:
-        """Connect once. Raises BusUnavailable."""
-        async with self._connecting:
-            if self._broker is not None:
-                return
-            broker = KafkaBroker(
-                self._servers,
-                client_id=self._client_id,
-                acks="all",
-                enable_idempotence=True,
-                max_batch_size=BATCH_BYTES,
-                max_request_size=2 * MAX_RECORD_BYTES,
-                request_timeout_ms=round(min(self.options.ack_timeout, 15.0) * 1000),
-                security=self.options.security,
-                logger=None,
-            )
-            try:
-                with unavailable(f"cannot reach Kafka at {','.join(self._servers)}"):
-                    async with asyncio.timeout(self.options.ack_timeout):
-                        self._builder = await broker.connect()
-                        await broker.start()
-            except BaseException:
-                await broker.stop()
-                raise
-            self._broker = broker
+        """Connect, if it is not yet. Raises BusUnavailable."""
+        self._open = True
+        await self.ensure()
+
+    async def ensure(self) -> None:
+        """Connect again if a replacement failed. Raises BusUnavailable, also before `connect` and after `close`."""
+        if self._broker is None:
+            async with self._changing:
+                await self._connect()
 
     async def close(self) -> None:
-        broker, self._broker = self._broker, None
-        if broker is not None:
-            await self._stop(broker)
+        self._open = False
+        async with self._changing:
+            await self._disconnect()
 
     async def replace(self, broken: AIOKafkaProducer) -> None:
         """Connect anew after a producer failed for good: its sequence numbers have a gap no later batch can close."""
-        if self._broker is None or self.producer is not broken:
-            return
-        logger.warning("kafka producer replaced")
-        old, self._broker = self._broker, None
-        await self._stop(old)
-        await self.connect()
+        async with self._changing:
+            if self._broker is not None and self.producer is broken:
+                logger.warning("kafka producer replaced")
+                await self._disconnect()  # first: what it still has in flight must not land among later batches
+            await self._connect()
 
-    async def _stop(self, broker: KafkaBroker) -> None:
+    async def _connect(self) -> None:
+        if not self._open:
+            raise BusUnavailable("the bus is not started, or was stopped")
+        if self._broker is not None:
+            return
+        broker = KafkaBroker(
+            self._servers,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=2 * MAX_RECORD_BYTES,
+            request_timeout_ms=round(min(self.options.ack_timeout, 15.0) * 1000),
+            security=self.options.security,
+            logger=None,
+        )
+        broker.config.broker_config.producer = _Producer(parser=None, decoder=None)
+        with unavailable(f"cannot reach Kafka at {','.join(self._servers)}"):
+            try:
+                async with asyncio.timeout(self.options.ack_timeout):
+                    self._builder = await broker.connect()
+                    await broker.start()
+            except BaseException:
+                await broker.stop()
+                raise
+        self._broker = broker
+
+    async def _disconnect(self) -> None:
+        """Let what is in flight land, for at most a session."""
+        if self._broker is None:
+            return
+        producer, broker, self._broker = self.producer, self._broker, None
         try:
             async with asyncio.timeout(self.options.session_timeout):
                 await broker.stop()
         except (KafkaError, TimeoutError, OSError):
             logger.warning("kafka connections not closed in time", exc_info=True)
+            sending = producer._sender.sender_task  # it would try for ever
+            if sending is not None:
+                sending.cancel()
+                await asyncio.wait({sending}, timeout=1.0)
+            await producer.client.close()
 
     @property
     def broker(self) -> KafkaBroker:
@@ -156,11 +203,11 @@ class Link:
     @property
     def producer(self) -> AIOKafkaProducer:
         sender = self.broker.config.producer
-        assert isinstance(sender, AioKafkaFastProducerImpl)
-        return sender._producer.producer  # FastStream offers no public way to it
+        assert isinstance(sender, _Producer)
+        return sender.raw
 
-    @property
-    def admin(self) -> AIOKafkaAdminClient:
+    async def admin(self) -> AIOKafkaAdminClient:
+        await self.ensure()
         return self.broker.config.broker_config.admin_client
 
     def consumer(self, **settings: object) -> AIOKafkaConsumer:

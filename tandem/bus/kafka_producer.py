@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
@@ -64,9 +64,8 @@ class Sender:
         for at, group in records.items():
             for record in group:
                 check_size(at.topic, record)
-        if self._broken is not None:
-            broken, self._broken = self._broken, None
-            await self._link.replace(broken)
+        broken, self._broken = self._broken, None
+        await (self._link.ensure() if broken is None else self._link.replace(broken))
         jobs = {at: self._submit(at, group) for at, group in records.items()}
         waiting = [job.done for job in jobs.values()]
         _, late = await asyncio.wait(waiting, timeout=self._link.options.ack_timeout)
@@ -114,8 +113,11 @@ class Sender:
     ) -> None:
         try:
             acknowledged = await producer.send_batch(batch, at.topic, partition=at.partition)
-        except (KafkaError, TimeoutError, OSError) as error:
-            self._fail(producer, at, parts, error)
+        except (KafkaTimeoutError, OSError) as error:  # never handed over
+            self._fail(at, parts, error)
+        except KafkaError as error:
+            self._broken = producer
+            self._fail(at, parts, error)
         except BaseException:
             for job, _ in parts:
                 job.fail(BusUnavailable("the bus was stopped"))
@@ -128,7 +130,8 @@ class Sender:
     ) -> None:
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
         if error is not None:
-            self._fail(producer, at, parts, error)
+            self._broken = producer
+            self._fail(at, parts, error)
             return
         metadata = future.result()
         offset = metadata.offset
@@ -140,8 +143,7 @@ class Sender:
             job.land(offset, count, metadata.timestamp)
             offset += count
 
-    def _fail(self, producer: AIOKafkaProducer, at: KafkaPartition, parts: _Parts, error: BaseException) -> None:
-        self._broken = producer
+    def _fail(self, at: KafkaPartition, parts: _Parts, error: BaseException) -> None:
         for job, _ in parts:
             job.fail(BusUnavailable(f"{at.topic}/{at.partition}: {error!r}"))
 

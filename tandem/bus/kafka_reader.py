@@ -11,7 +11,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.structs import ConsumerRecord
 
 from tandem.bus.base import Record
-from tandem.bus.kafka_link import Link, Names, unavailable
+from tandem.bus.kafka_link import Link, Names, stop_consumer, unavailable
 
 READERS = 4
 WAIT_MS = 200
@@ -41,14 +41,20 @@ class Readers:
         self._asker: AIOKafkaConsumer | None = None  # never fetches, so its questions wait for no fetch
         self._starting = asyncio.Lock()
 
-    async def end(self, at: KafkaPartition) -> int:
-        with unavailable(f"end of {at.topic}/{at.partition}"):
+    async def ends(self, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+        """Waits for partitions that have no leader yet."""
+        with unavailable(
+            f"ends of {len(partitions)} partitions, first {partitions[0].topic}/{partitions[0].partition}"
+        ):
             async with asyncio.timeout(self._link.options.read_timeout):
                 async with self._starting:
                     if self._asker is None:
                         self._asker = await self._start()
-                offsets: dict[KafkaPartition, int] = await self._asker.end_offsets([at])
-                return offsets[at]
+                offsets: dict[KafkaPartition, int] = await self._asker.end_offsets(list(partitions))
+                return offsets
+
+    async def end(self, at: KafkaPartition) -> int:
+        return (await self.ends([at]))[at]
 
     async def read(self, at: KafkaPartition, start: int, end: int | None) -> AsyncIterator[Sequence[Record]]:
         """Batches until the end. Compaction leaves gaps, so it is the position that says where we are, not the records."""
@@ -63,10 +69,10 @@ class Readers:
 
     async def close(self) -> None:
         for consumer in self._idle:
-            await consumer.stop()
+            await self._stop(consumer)
         self._idle.clear()
         if self._asker is not None:
-            await self._asker.stop()
+            await self._stop(self._asker)
             self._asker = None
 
     async def _chunk(self, at: KafkaPartition, position: int, limit: int) -> tuple[list[Record], int]:
@@ -97,7 +103,7 @@ class Readers:
             try:
                 yield consumer
             except BaseException:
-                await consumer.stop()
+                await self._stop(consumer)
                 raise
             self._idle.append(consumer)
 
@@ -106,6 +112,9 @@ class Readers:
         try:
             await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await self._stop(consumer)
             raise
         return consumer
+
+    async def _stop(self, consumer: AIOKafkaConsumer) -> None:
+        await stop_consumer(consumer, self._link.options.session_timeout)

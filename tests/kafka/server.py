@@ -142,6 +142,7 @@ class KafkaServer:
     def pause(self) -> None:
         """Freeze the process: its sockets stay open and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)  # the last thread may take a moment to stop
 
     def unpause(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

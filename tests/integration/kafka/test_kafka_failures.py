@@ -8,16 +8,19 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import attrgetter
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tandem.bus.base import Consumer, NewRecord, Outgoing, Record, TopicPartition
-from tandem.bus.kafka import KafkaBus
+from tandem.bus.kafka import KafkaBus, KafkaOptions
 from tandem.bus.kafka_admin import topic_settings
+from tandem.bus.kafka_consumer import KafkaConsumer
 from tandem.contracts.topics import TICKET_STATE, TOPICS
+from tandem.errors import BusUnavailable
 from tests.integration.kafka.conftest import SHARDS, make_bus
-from tests.kafka.server import KafkaServer
+from tests.kafka.server import KafkaServer, free_port
 
 pytestmark = pytest.mark.connected
 
@@ -81,6 +84,67 @@ async def test_what_was_acknowledged_outlives_a_killed_broker(own_kafka: KafkaSe
         ends = {record.at: record.offset + 1 for record in polled}
         await consumer.commit(ends)
         assert {at: await bus.committed("readers", *at) for at in ends} == ends
+
+
+@pytest.mark.asyncio
+async def test_a_silent_broker_is_reported_in_time(own_kafka: KafkaServer, prefix):
+    hasty = KafkaOptions(session_timeout=2.0, ack_timeout=1.5, read_timeout=1.5)
+    bus = KafkaBus(own_kafka.bootstrap, shards=1, work_partitions=1, prefix=prefix, replication=1, options=hasty)
+    await bus.create_topics(list(TOPICS.values()))
+    await bus.start()
+    await bus.append(*AT, [NewRecord("k", b"before")])
+    own_kafka.pause()
+    try:
+        async with asyncio.timeout(6):
+            with pytest.raises(BusUnavailable):
+                await bus.append(*AT, [NewRecord("k", b"unknown")])
+            with pytest.raises(BusUnavailable):
+                await bus.end(*AT)
+            with pytest.raises(BusUnavailable):
+                await bus.committed("group", *AT)
+    finally:
+        own_kafka.unpause()
+    (landed,) = await bus.append(*AT, [NewRecord("k", b"after")])
+    values = [record.value for record in await read_all(bus, *AT)]
+    assert values in ([b"before", b"after"], [b"before", b"unknown", b"after"])
+    assert landed.offset == len(values) - 1
+    await bus.stop()
+
+
+@pytest.mark.asyncio
+async def test_stopping_does_not_wait_for_a_dead_broker(own_kafka: KafkaServer, prefix):
+    async with started(own_kafka.bootstrap, prefix) as bus:
+        consumer = await bus.consumer("group", ["ticket.inbox"])
+        assert await consumer.poll(1, 0.1) == []
+        own_kafka.kill()
+        publishing = asyncio.create_task(bus.publish([Outgoing("ticket.inbox", NewRecord("k", b"v"))]))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(15):
+            await bus.stop()
+            with pytest.raises(BusUnavailable):
+                await publishing
+    await asyncio.to_thread(own_kafka.start)
+
+
+@pytest.mark.asyncio
+async def test_an_unreachable_cluster_is_said_to_be():
+    bus = KafkaBus(f"127.0.0.1:{free_port()}", prefix="t", replication=1)
+    with pytest.raises(BusUnavailable, match="cannot reach Kafka"):
+        await bus.start()
+    await bus.stop()
+
+
+@pytest.mark.parametrize("task", ["_fetcher._fetch_task", "_coordinator._coordination_task"])
+@pytest.mark.asyncio
+async def test_a_consumer_whose_task_died_joins_anew(bus: KafkaBus, task: str):
+    await bus.append(*AT, [NewRecord("k", b"1")])
+    consumer = await bus.consumer("group", ["ticket.inbox"])
+    assert isinstance(consumer, KafkaConsumer)
+    await poll_until(consumer, 1)
+    await consumer.commit({AT: 1})
+    attrgetter(task)(consumer._consumer).cancel()
+    await bus.append(*AT, [NewRecord("k", b"2")])
+    assert [record.value for record in await poll_until(consumer, 1)] == [b"2"]
 
 
 @pytest.mark.asyncio
