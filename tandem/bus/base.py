@@ -151,7 +151,8 @@ class Bus(Protocol):
     def partitions(self, topic: str) -> int: ...
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Publish all and wait until all are acknowledged. Raises BusUnavailable."""
+        """Publish all and wait until all are acknowledged. Raises BusUnavailable, and InvalidError for what no retry can
+        send: to a topic that does not exist, or larger than the broker takes."""
         ...
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[Appended]:

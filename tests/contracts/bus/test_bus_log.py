@@ -10,6 +10,7 @@ import pytest
 from tandem.bus.base import Bus, NewRecord, Outgoing, TopicPartition
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import partition_for
+from tandem.errors import InvalidSettings
 from tests.contracts.bus.conftest import SHARDS, Connect, make_topic
 from tests.contracts.bus.helpers import plain, read_all, take
 
@@ -159,3 +160,10 @@ async def test_committed_is_none_until_committed(bus: Bus, connect: Connect, top
 async def test_create_topics_says_what_was_missing(bus: Bus, topic: str) -> None:
     assert await bus.create_topics([make_topic(topic), make_topic(f"{topic}.more")]) == [f"{topic}.more"]
     assert bus.partitions(f"{topic}.more") == SHARDS
+
+
+async def test_a_topic_that_does_not_exist_is_refused(bus: Bus) -> None:
+    with pytest.raises(InvalidSettings, match=r"no topic 'no\.such\.topic'"):
+        await bus.publish([Outgoing("no.such.topic", NewRecord("k", b"x"))])
+    with pytest.raises(InvalidSettings, match=r"no topic 'no\.such\.topic'"):
+        await bus.append("no.such.topic", 0, plain("x"))
