@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tandem.errors import InvalidPack
 from tandem.packs.files import parse_yaml, read_procedure, sentence_hash
 from tandem.packs.load import read_pack
 from tandem.packs.model import Intent, Pack, Slot, Tool
@@ -13,6 +14,7 @@ from tandem.packs.paths import gives
 from tandem.packs.problems import Problem, Problems, at, unknown
 from tandem.packs.references import check_references
 from tandem.packs.rules import check_flow, languages
+from tandem.packs.scenarios import load_scenarios
 
 _HASH_LINE = re.compile(r"^[ \t]*sentence_hash:[^\n]*\n", re.MULTILINE)
 _HASH_INLINE = re.compile(r",[ \t]*sentence_hash:[ \t]*\"?\w+\"?")
@@ -26,7 +28,8 @@ def check(folder: Path) -> list[Problem]:
     problems = Problems()
     pack = read_pack(folder, problems)
     if pack is not None and not problems.errors:
-        return check_pack(pack)
+        problems.found += check_pack(pack)
+        _tests(pack, folder, problems)
     return _sorted(problems)
 
 
@@ -67,6 +70,23 @@ def fix_hashes(folder: Path) -> list[Path]:
             path.write_text(after, encoding="utf-8")
             changed.append(path)
     return changed
+
+
+def _tests(pack: Pack, folder: Path, problems: Problems) -> None:
+    try:
+        scenarios = load_scenarios(folder)
+    except InvalidPack as error:
+        for text in error.problems:
+            place, _, message = text.partition(": ")
+            problems.error(place, message)
+        return
+    for scenario in scenarios:
+        place = at("tests", scenario.name)
+        if scenario.expect.intent is not None and scenario.expect.intent not in pack.intents:
+            problems.error(f"{place}.expect.intent", unknown(scenario.expect.intent, pack.intents, "intent"))
+        for call in scenario.expect.calls:
+            if call.tool not in pack.tools:
+                problems.error(f"{place}.expect.calls", unknown(call.tool, pack.tools, "tool"))
 
 
 def _hashed(text: str, hashes: dict[int, str]) -> str:

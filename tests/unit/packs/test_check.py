@@ -107,6 +107,11 @@ def changed_after_consent(content: Files) -> None:
     nodes(content)["late"] = {**nodes(content)["ask_address"], "forget": ["address"], "next": "change"}
 
 
+def add_test(**expect: Any) -> Callable[[Files], None]:
+    test = {"name": "one", "turns": [{"say": "hi"}], "expect": expect}
+    return lambda content: content.update({"tests/one.yaml": test})
+
+
 def asked_on_one_path(content: Files) -> None:
     nodes(content)["more"] = {**nodes(content)["ask_code"], "slots": ["code"]}
     nodes(content)["ask_code"].update(
@@ -225,6 +230,14 @@ RULES: list[tuple[str, Callable[[Files], None], str, str]] = [
         "lookup.args",
         "'$args.nothing'",
     ),
+    (
+        "test of no intent",
+        add_test(intent="chnge_address"),
+        "tests: one.expect.intent",
+        "did you mean 'change_address'",
+    ),
+    ("test of no tool", add_test(calls=[{"tool": "pong"}]), "tests: one.expect.calls", "no tool 'pong'"),
+    ("test of no field", add_test(outcom="x"), "tests/one.yaml", "unknown field"),
     (
         "unsafe without approval",
         lambda c: post(c, "/address")["x-tandem"].update({"class": "unsafe"}),
