@@ -10,6 +10,8 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeAlias
 
@@ -64,27 +66,46 @@ class Busy(Exception):
 
 
 def pack_headers(headers: Sequence[Header]) -> bytes:
-    """Names and values as they are, null values told from empty ones."""
+    """Names and values as they are, null values told from empty ones: count, sizes of names, of values, names, values."""
     if not headers:
         return b""
-    names = [name.encode("utf-8", "surrogateescape") for name, _ in headers]
-    values = [value or b"" for _, value in headers]
-    sizes = [len(name) for name in names] + [-1 if value is None else len(value) for _, value in headers]
-    return b"".join((struct.pack(f"<{len(sizes)}i", *sizes), *names, *values, struct.pack("<i", len(headers))))
+    sizes, names = _pack_names(tuple([name for name, _ in headers]))
+    values = [value for _, value in headers]
+    lengths = [-1 if value is None else len(value) for value in values]
+    return b"".join((sizes, struct.pack(f"<{len(lengths)}i", *lengths), names, *filter(None, values)))
 
 
 def unpack_headers(packed: bytes) -> tuple[Header, ...]:
     if not packed:
         return ()
-    (count,) = struct.unpack_from("<i", packed, len(packed) - 4)
-    sizes = struct.unpack_from(f"<{2 * count}i", packed)
-    at = 8 * count
-    parts: list[bytes | None] = []
-    for size in sizes:
-        parts.append(None if size < 0 else packed[at : at + size])
-        at += max(size, 0)
-    names = [(part or b"").decode("utf-8", "surrogateescape") for part in parts[:count]]
-    return tuple(zip(names, parts[count:], strict=True))
+    (count,) = struct.unpack_from("<i", packed)
+    names_at = 4 + 8 * count
+    sizes = struct.unpack_from(f"<{2 * count}i", packed, 4)
+    at = names_at + sum(sizes[:count])
+    names = _unpack_names(sizes[:count], packed[names_at:at])
+    values: list[bytes | None] = []
+    for size in sizes[count:]:
+        if size < 0:
+            values.append(None)
+            continue
+        values.append(packed[at : at + size])
+        at += size
+    return tuple(zip(names, values, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _pack_names(names: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """Most records have the same names in the same order."""
+    raw = [name.encode("utf-8", "surrogateescape") for name in names]
+    return struct.pack(f"<{1 + len(raw)}i", len(raw), *map(len, raw)), b"".join(raw)
+
+
+@lru_cache(maxsize=64)
+def _unpack_names(sizes: tuple[int, ...], raw: bytes) -> tuple[str, ...]:
+    ends = tuple(accumulate(sizes))
+    return tuple(
+        raw[end - size : end].decode("utf-8", "surrogateescape") for size, end in zip(sizes, ends, strict=True)
+    )
 
 
 class SqliteLog:
