@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tandem.bus.base import Bus, Consumer, NewRecord, Record, TopicPartition
@@ -17,6 +17,14 @@ async def until(condition: Callable[[], bool], seconds: float = LIMIT_S) -> None
             if condition():
                 return
             await asyncio.sleep(0.005)
+
+
+async def until_it(condition: Callable[[], Awaitable[bool]], seconds: float = LIMIT_S) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def take(consumer: Consumer, wanted: int, seconds: float = LIMIT_S) -> list[Record]:

@@ -15,7 +15,7 @@ from tandem.contracts.inbox import TimerFired
 from tandem.contracts.message import Envelope
 from tandem.contracts.topics import DEAD_LETTERS, TICKET_INBOX, Topic
 from tests.contracts.bus.conftest import SHARDS
-from tests.contracts.bus.helpers import LIMIT_S, read_all
+from tests.contracts.bus.helpers import LIMIT_S, read_all, until_it
 
 QUICK = Backoff(first_s=0.1, factor=3.0, cap_s=0.4)
 
@@ -79,11 +79,10 @@ async def committed(bus: Bus, group: str, topic: str) -> list[int | None]:
 
 
 async def committed_to(bus: Bus, group: str, topic: str, partition: int, offset: int) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            if await bus.committed(group, topic, partition) == offset:
-                return
-            await asyncio.sleep(0.02)
+    async def reached() -> bool:
+        return await bus.committed(group, topic, partition) == offset
+
+    await until_it(reached)
 
 
 @dataclass
