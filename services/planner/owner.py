@@ -21,7 +21,7 @@ __all__ = ["GROUP", "Owner", "OwnerPolicy"]
 
 GROUP = "planner.owner"
 POLL_RECORDS = 1_000
-POLL_S = 0.2
+POLL_S = 0.1
 FLUSH_S = 2.0
 
 logger = logging.getLogger(__name__)
@@ -132,15 +132,19 @@ class Owner:
                 raise
         finally:
             committing.cancel()
-            if self._crash is not None:
-                await self._abandon()
-            if self._consumer is not None:
-                with contextlib.suppress(RetryableError):
-                    await self._consumer.close()
-            await asyncio.gather(committing, return_exceptions=True)
-            self._ended.set()
+            try:
+                await self._leave()
+            finally:
+                self._ended.set()
         if self._crash is not None:
             raise self._crash
+
+    async def _leave(self) -> None:
+        if self._crash is not None:
+            await self._abandon()
+        if self._consumer is not None:
+            with contextlib.suppress(RetryableError):
+                await self._consumer.close()
 
     async def stop(self, grace_s: float) -> None:
         """Stop fetching, finish the batches in hand, publish, commit, leave the group."""

@@ -32,7 +32,7 @@ PACK = Pack(name="p", hash="h", root="")
 POLICY = OwnerPolicy(
     check_s=0.05, backoff_s=0.01, max_backoff_s=0.05, commit_s=0.005, drain_s=0.5, tombstones=4, claim_again_s=0.3
 )
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Killed(BaseException):
@@ -189,9 +189,9 @@ class World:
     async def committed(self, partition: int) -> int:
         return await self.bus.committed(GROUP, TICKET_INBOX.name, partition) or 0
 
-    async def settled(self) -> bool:
+    async def settled(self, *partitions: int) -> bool:
         """Everything in the mailbox is committed, and the index stands where the log does."""
-        for partition in range(SHARDS):
+        for partition in partitions or range(SHARDS):
             if await self.committed(partition) < await self.bus.end(TICKET_INBOX.name, partition):
                 return False
             if self.applied(partition) != await self.last_valid(partition):
