@@ -18,7 +18,10 @@ from tandem.bus.kafka_reader import to_record
 logger = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 100
-"""A partition that is resumed or sought waits for the fetch under way, so this bounds that wait."""
+"""A partition that is sought waits for the fetch under way, so this bounds that wait."""
+
+NOWHERE = KafkaPartition("", -1)
+"""Asked for alone, it has the consumer wait, and count as polled, without reading."""
 
 
 class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -30,10 +33,12 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._listener = listener
         self._options = link.options
         self._assigned: set[TopicPartition] = set()
+        self._told: set[TopicPartition] = set()  # assigned, and the listener is ready for their records
         self._paused: set[TopicPartition] = set()
+        self._waiting: asyncio.Timeout | None = None
         self._changing = asyncio.Lock()
         self._taking: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
+        self._failure: BaseException | None = None  # the listener's: `poll` raises it
         self._joined = False
         self._closed = False
         self._link = link
@@ -72,28 +77,51 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return frozenset(self._assigned)
 
     async def poll(self, max_records: int, timeout: float) -> list[Record]:
-        if self._failure is not None:
-            raise self._failure
         if self._broken():
             await self._rejoin()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            found = await self._fetch(max_records, deadline)
+            if self._failure is not None:
+                raise self._failure
+            if found or loop.time() >= deadline:
+                return found
+
+    async def _fetch(self, max_records: int, deadline: float) -> list[Record]:
+        """Records of what may be read now. Empty at the deadline, or when that has changed."""
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline) as self._waiting:
                 with unavailable(f"poll {self._group}"):
-                    found = await self._consumer.getmany(timeout_ms=round(timeout * 1000), max_records=max_records)
-        except TimeoutError:  # a rebalance: aiokafka waits for its end however long it takes
+                    found = await self._consumer.getmany(
+                        *self._wanted(), timeout_ms=round(left * 1000), max_records=max_records
+                    )
+        except TimeoutError:  # also in a rebalance: aiokafka waits for its end however long it takes
             return []
+        finally:
+            self._waiting = None
         return [to_record(self._names, each) for records in found.values() for each in records]
 
+    def _wanted(self) -> list[KafkaPartition]:
+        """What `getmany` is to be asked for. Empty means all, and is quicker than naming them."""
+        if self._told and not self._paused:
+            return []
+        return [self._names.partition(at) for at in self._told - self._paused] or [NOWHERE]
+
+    def _interrupt(self) -> None:
+        """Make a waiting poll look again at what it may read. aiokafka hands out nothing that it could lose then."""
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        mine = self._assigned.intersection(partitions)
-        self._paused |= mine
-        self._consumer.pause(*map(self._names.partition, mine))
+        """Only not asked for: aiokafka's own pause throws away what it has fetched, and fetches it again later."""
+        self._paused |= self._assigned.intersection(partitions)
+        self._interrupt()
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        mine = self._assigned.intersection(partitions)
-        self._paused -= mine
-        if not self._changing.locked():
-            self._consumer.resume(*map(self._names.partition, mine))
+        self._paused.difference_update(partitions)
+        self._interrupt()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if partition in self._assigned:
@@ -141,31 +169,31 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._give_up()
 
     async def on_partitions_assigned(self, assigned: set[KafkaPartition]) -> None:
-        """Told by aiokafka before anything was fetched. All stays paused until the listener has returned."""
+        """Nothing is delivered until the listener has returned."""
         async with self._changing:
-            self._consumer.pause(*assigned)
             self._paused.clear()
             self._assigned = {TopicPartition(self._names.logical(at.topic), at.partition) for at in assigned}
-            if await self._told():
-                self._consumer.resume(*map(self._names.partition, self._assigned - self._paused))
+            if await self._tell():
+                self._told = set(self._assigned)
+            self._interrupt()
 
-    async def _told(self) -> bool:
-        """Tell the listener what was assigned. If that fails or is given up, nothing of it is delivered."""
+    async def _tell(self) -> bool:
+        """Tell the listener what was assigned. False if it failed or gave up."""
         if self._listener is None or not self._assigned:
             return True
         self._taking = asyncio.create_task(_call(self._listener.on_assigned(sorted(self._assigned))))
         await asyncio.wait({self._taking})
         if self._taking.cancelled():
             return False
-        if error := self._taking.exception():
-            self._failure = error
-            return False
-        return True
+        self._failure = self._taking.exception()
+        return self._failure is None
 
     async def _give_up(self) -> None:
         """Tell the listener, once per assignment, for at most a session: then the group goes on without us."""
         async with self._changing:
             gone = sorted(self._assigned)
+            self._told.clear()
+            self._interrupt()
             if self._listener is not None and gone:
                 try:
                     async with asyncio.timeout(self._options.session_timeout):

@@ -134,6 +134,24 @@ async def test_an_unreachable_cluster_is_said_to_be():
     await bus.stop()
 
 
+@pytest.mark.asyncio
+async def test_a_waiting_poll_hears_of_a_resumed_partition(bus: KafkaBus):
+    consumer = await bus.consumer("group", ["ticket.inbox"])
+    await bus.append(*AT, [NewRecord("k", b"1"), NewRecord("k", b"2")])
+    assert len(await poll_until(consumer, 2)) == 2
+    consumer.pause([AT])
+    await bus.append(*AT, [NewRecord("k", b"3")])
+    assert await consumer.poll(10, 0.3) == []
+    waiting = asyncio.create_task(consumer.poll(10, 30.0))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        consumer.resume([AT])
+        consumer.pause([AT])
+        consumer.resume([AT])
+    async with asyncio.timeout(5):
+        assert [record.value for record in await waiting] == [b"3"]
+
+
 @pytest.mark.parametrize("task", ["_fetcher._fetch_task", "_coordinator._coordination_task"])
 @pytest.mark.asyncio
 async def test_a_consumer_whose_task_died_joins_anew(bus: KafkaBus, task: str):
