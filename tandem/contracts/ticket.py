@@ -137,7 +137,6 @@ class Step(Value):
     effect: str | None = None  # effect id, once the arguments are known
     reserved: Cost = Cost()
     task: str | None = None  # id of the task in flight
-    followed: bool = True  # False: done while a person owned the ticket; its edges are taken after the give-back
     text: str = ""  # of a model's ask or reply, or of a suggestion that waits for an expert
 
 

@@ -21,7 +21,7 @@ from tandem.contracts.inbox import (
     TimerFired,
 )
 from tandem.contracts.ticket import Budget, Status, Ticket
-from tandem.contracts.values import Millis, derive_id
+from tandem.contracts.values import Millis, derive_id, digest
 from tandem.packs.model import Pack
 
 __all__ = ["Decision", "decide", "quarantine"]
@@ -68,10 +68,15 @@ def _draft(ticket: Ticket | None, message: AnyInboxMessage, now: Millis, pack: P
         return Draft(ticket, pack, now, offset, message.TYPE)
     if not isinstance(message, RoutedMessage):
         return None
-    return Draft(open_ticket(message, now, pack), pack, now, offset, message.TYPE)
+    seen = ticket.seen if ticket else ()
+    if digest(message.id) in seen:
+        return None  # said again after the ticket it belongs to was closed
+    # Versions of a conversation form one chain: a closed ticket's successor counts on.
+    version = ticket.version if ticket else 0
+    return Draft(open_ticket(message, now, pack, seen, version), pack, now, offset, message.TYPE)
 
 
-def open_ticket(routed: RoutedMessage, now: Millis, pack: Pack) -> Ticket:
+def open_ticket(routed: RoutedMessage, now: Millis, pack: Pack, seen: tuple[str, ...] = (), version: int = 0) -> Ticket:
     """A new ticket for a conversation's first message, or the first after the last ticket was closed."""
     message = routed.message
     return Ticket(
@@ -85,6 +90,8 @@ def open_ticket(routed: RoutedMessage, now: Millis, pack: Pack) -> Ticket:
         created_at=now,
         now=now,
         turn=0,
+        seen=seen,
+        version=version,
         language=routed.route.language if routed.route.language in pack.languages else pack.languages[0],
         budget=Budget(limit=pack.budget),
     )

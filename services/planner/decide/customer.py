@@ -25,6 +25,8 @@ from tandem.contracts.ticket import (
 from tandem.contracts.values import digest
 
 MAX_OPTIONS = 3
+LIKELY = 0.05
+"""Confidence from which an intent is offered as an option."""
 MAX_BURST_FACTOR = 4
 MAX_CLARIFICATIONS = 2
 
@@ -323,9 +325,9 @@ def _route(draft: Draft, messages: Sequence[Unread], route: Route, tries: int = 
             resolve(draft, "rejected")
         elif draft.questions:
             ask_again(draft, draft.questions[-1], "")
-    elif draft.plan is not None and (busy(draft) or steps_in(draft.plan, *OPEN)):
+    elif draft.plan is not None and steps_in(draft.plan, *OPEN):
         draft.event("absorbed")  # said while a turn was prepared; what that turn says answers it
-        if not busy(draft):
+        if steps_in(draft.plan, StepStatus.APPROVING):
             draft.say("approval_wait")
     elif tries >= MAX_CLARIFICATIONS:
         handover(draft, "not_understood")
@@ -361,7 +363,8 @@ OPEN_EFFECTS = (StepStatus.RUNNING, StepStatus.ASSEMBLING, StepStatus.UNKNOWN, S
 
 def _clarify(draft: Draft, route: Route, tries: int) -> None:
     """Ask which of the likeliest intents is meant."""
-    intents = [draft.pack.intents[c.intent] for c in route.candidates[:MAX_OPTIONS] if c.intent in draft.pack.intents]
+    likely = [c.intent for c in route.candidates[:MAX_OPTIONS] if c.confidence >= LIKELY]
+    intents = [draft.pack.intents[name] for name in likely if name in draft.pack.intents]
     choices = tuple(
         Choice(id=intent.name, label=draft.render(intent.label) or intent.description, value=intent.name)
         for intent in intents

@@ -18,7 +18,7 @@ from tandem.contracts.tasks import (
 )
 from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
 from tandem.contracts.topics import task_topic
-from tandem.contracts.values import Json, call_hash, derive_id, digest, effect_id
+from tandem.contracts.values import Json, call_hash, derive_id, effect_id, once_key
 from tandem.packs.expressions import bind, evaluate
 from tandem.packs.model import Node, Tool
 
@@ -107,6 +107,8 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
         id=task_id,
         tenant=draft.base.tenant,
         conversation=draft.base.conversation,
+        channel=draft.base.channel,
+        thread=draft.base.thread,
         ticket=draft.id,
         pack=draft.pack.name,
         step=step.id,
@@ -138,7 +140,7 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
 def _effect_key(tool: Tool, task: ExecuteTool) -> str:
     """One key serially: by what happens once, else by the effect."""
     if tool.once_per:
-        return digest([task.tenant, tool.name, [task.arguments.get(name) for name in tool.once_per]])
+        return once_key(task.tenant, tool.name, [task.arguments.get(name) for name in tool.once_per])
     return task.effect
 
 

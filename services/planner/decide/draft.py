@@ -21,6 +21,7 @@ from tandem.contracts.ticket import (
     Question,
     Status,
     Step,
+    StepStatus,
     Ticket,
     Timer,
 )
@@ -96,7 +97,9 @@ class Draft:
         return next((s for plan in self.plans for s in plan.steps if s.id == step), None)
 
     def put_step(self, step: Step, **changes: Any) -> Step:
-        """Replace a step with a changed copy."""
+        """Replace a step with a changed copy. Only a step in flight has a task."""
+        if changes.get("status", StepStatus.RUNNING) not in (StepStatus.RUNNING, StepStatus.ASSEMBLING):
+            changes = {"task": None, "deadline": None, **changes}
         changed = step.model_copy(update=changes) if changes else step
         plan = self.plan_of(step.id)
         if plan is not None:
@@ -187,8 +190,11 @@ class Draft:
         question: str | None = None,
         author: str = "bot",
         sentence_no: int | None = None,
-    ) -> Reply:
-        """Publish a final reply."""
+    ) -> None:
+        """Publish a final reply. While a person owns the ticket, what the bot would say is withheld."""
+        if author == "bot" and self.owner != "bot":
+            self.event("reply_withheld", text=text)
+            return
         self.seq += 1
         base = self.base
         reply = Reply(
@@ -217,7 +223,6 @@ class Draft:
             procedure=plan.procedure if plan else None,
             data={"turn": self.turn, "citations": [p.passage for p in parts if p.kind == "citation"]},
         )
-        return reply
 
     def ask_expert(self, task: ExpertTask) -> None:
         self.emit(EXPERT_TASKS.name, task)

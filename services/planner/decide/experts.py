@@ -32,9 +32,11 @@ def on_expert(draft: Draft, action: ExpertAction) -> None:
 
 def _take_over(draft: Draft, action: TakeOver) -> None:
     """The expert owns the ticket: the turn is raised, so nothing the bot still says is shown."""
+    if draft.owner == "bot":
+        draft.turn += 1
+        draft.seq = 0
+        draft.say("taken_over", expert=action.expert, reason=action.reason)
     draft.owner = f"expert:{action.expert}"
-    draft.turn += 1
-    draft.seq = 0
     for plan in draft.plans:
         park(draft, plan)
     draft.questions = []
@@ -43,7 +45,6 @@ def _take_over(draft: Draft, action: TakeOver) -> None:
     draft.outcome = None
     draft.disarm("burst", "question", "follow_up", "close")
     draft.event("taken_over", name=action.expert, text=action.reason)
-    draft.say("taken_over", expert=action.expert, reason=action.reason)
     close_expert_task(draft, expert_task(draft, "handover", "").id, "handover")
 
 

@@ -34,6 +34,9 @@ def handover(draft: Draft, reason: str, say: str = "handover", text: str = "", g
         draft.say(say)
     for question in list(draft.questions):
         draft.close_question(question)
+        step = draft.step(question.step)
+        if step:
+            draft.put_step(step, status=StepStatus.WAITING)  # asked again if the ticket is given back
     draft.unread = []
     draft.status = Status.HANDED_OVER
     draft.outcome = reason
@@ -152,7 +155,7 @@ def resolve(draft: Draft, outcome: str) -> None:
 
 def unknown_outcome(draft: Draft, step: Step, plan: Plan, result: ToolResult | None) -> None:
     """Nobody knows whether the effect happened: the step cannot be dropped, a person decides."""
-    step = draft.put_step(step, status=StepStatus.UNKNOWN, task=None)
+    step = draft.put_step(step, status=StepStatus.UNKNOWN)
     draft.disarm(f"step:{step.id}")
     reason = result.error if result and result.error else "no answer from the executor"
     hash_ = draft.effects[step.effect].arguments_hash if step.effect in draft.effects and step.effect else ""

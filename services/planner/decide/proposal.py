@@ -14,7 +14,7 @@ AGENTS = frozenset({"rag_agent"})
 
 def apply(draft: Draft, step: Step, plan: Plan, proposal: PlanProposal) -> None:
     """Add the proposed steps to the plan, or hand over if there is no plan, or a step is not in the catalogue."""
-    draft.put_step(step, status=StepStatus.DONE, task=None, deadline=None)
+    draft.put_step(step, status=StepStatus.DONE)
     problems = [text for proposed in proposal.steps for text in _problems(draft, proposed)]
     if not proposal.steps or problems or len(proposal.steps) > MAX_PROPOSED:
         draft.event("plan_refused", text="; ".join(problems) or proposal.reason or "no plan")

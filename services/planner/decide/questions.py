@@ -84,7 +84,8 @@ def _card(draft: Draft, question: Question) -> tuple[ReplyPart, ...]:
         actions = tuple(CardAction(id=choice.id, label=choice.label) for choice in question.choices)
     else:
         return ()
-    card = CardPart(card=question.id, title="", state="asking", actions=actions, question=question.id)
+    fallback = "\n".join(f"{n}. {choice.label}" for n, choice in enumerate(question.choices, 1))
+    card = CardPart(card=question.id, title="", state="asking", actions=actions, question=question.id, text=fallback)
     return (card,)
 
 

@@ -168,7 +168,7 @@ def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> 
         handover(draft, f"no_call:{step.name}")
         return
     if not call.missing:
-        step = draft.put_step(step, status=StepStatus.WAITING, task=None)
+        step = draft.put_step(step, status=StepStatus.WAITING)
         walk.call(draft, step, plan, call.arguments, dict(call.origins))
         return
     slots = tuple(tool.slots.get(name, name) for group in call.missing for name in group)
@@ -177,7 +177,8 @@ def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> 
     if not known or tries >= 3:
         handover(draft, f"missing_parameters:{step.name}")
         return
-    draft.put_plan(plan.model_copy(update={"visits": {**plan.visits, f"missing:{step.id}": tries + 1}}))
+    current = draft.plan_of(step.id) or plan
+    draft.put_plan(current.model_copy(update={"visits": {**plan.visits, f"missing:{step.id}": tries + 1}}))
     step = draft.put_step(draft.step(step.id) or step, task=None)
     first_of_groups = tuple(tool.slots.get(group[0], group[0]) for group in call.missing if group)
     pose(draft, step, plan, "slots", slot_text(draft, first_of_groups), slots=known)
@@ -187,7 +188,10 @@ def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> 
 
 
 def _answered(draft: Draft, step: Step, plan: Plan, answer: Answer) -> None:
-    """A grounded answer; without support for one, a person."""
+    """A grounded answer; without support for one, a person. While a person owns the ticket it waits to be asked again."""
+    if draft.owner != "bot":
+        draft.put_step(step, status=StepStatus.WAITING)
+        return
     node = draft.node(step)
     if not answer.supported:
         if node and node.on_failure:
@@ -206,14 +210,14 @@ def _answered(draft: Draft, step: Step, plan: Plan, answer: Answer) -> None:
 
 def _interpreted(draft: Draft, step: Step, plan: Plan, found: Interpretation) -> None:
     """The planner's worker says which question a message answers. It may never give consent by itself."""
-    draft.put_step(step, status=StepStatus.DONE, task=None, deadline=None)
+    draft.put_step(step, status=StepStatus.DONE)
     question = next((q for q in draft.questions if q.id == found.question), None)
     open_question = next((q for q in draft.questions if q.plan == plan.id), None)
     sure = found.kind == "answer" and found.confidence >= draft.pack.thresholds.interpret
     if question and sure and _answers(question, found):
         choice = next((c for c in question.choices if c.id == found.choice), None)
         customer.answer(draft, Match("answer", question, values=dict(found.values), yes=found.yes, choice=choice))
-    elif open_question:
+    elif open_question and draft.owner == "bot":
         ask_again(draft, open_question, "reask")
 
 
@@ -261,7 +265,8 @@ def on_progress(draft: Draft, message: StepProgress) -> None:
 
 def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     """Send a step again, a bounded number of times; an effect keeps its id, so the executor knows it."""
-    if step.attempt >= dispatch.MAX_ATTEMPTS:
+    by_a_model = step.kind == "agent" and step.name in ("interpret", "planner")
+    if step.attempt >= dispatch.MAX_ATTEMPTS or by_a_model:
         _give_up(draft, step, plan, reason)
         return
     dispatch.release(draft, step, Cost(calls=step.reserved.calls, micros=step.reserved.micros))
@@ -270,8 +275,6 @@ def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     step = draft.put_step(step, reserved=Cost(), status=StepStatus.WAITING)
     if step.kind == "tool" and not assembling and step.arguments is not None:
         dispatch.execute(draft, step, plan, step.arguments, {})
-    elif step.kind == "agent" and step.name in ("interpret", "planner"):
-        _give_up(draft, step, plan, reason)
     else:
         walk.run(draft, step)
 

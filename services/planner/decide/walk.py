@@ -57,6 +57,8 @@ def finish_plan(draft: Draft, plan: Plan, outcome: str = "done") -> None:
     draft.plans = [known for known in draft.plans if known.id != plan.id]
     draft.questions = [q for q in draft.questions if q.plan != plan.id]
     draft.event("plan_finished", name=plan.intent, procedure=plan.procedure, status=outcome)
+    if draft.owner != "bot":
+        return
     if not draft.plans:
         resolve(draft, outcome)
     elif was_active:
@@ -84,12 +86,9 @@ def resume(draft: Draft, announce: bool = True) -> None:
     draft.event("plan_resumed", name=plan.intent, procedure=plan.procedure)
     for step in plan.steps:
         current = draft.step(step.id)
-        if current is None:
-            return
-        if not current.followed:
-            follow(draft, draft.put_step(current, followed=True), current.status is StepStatus.DONE)
-        elif current.status is StepStatus.WAITING:
+        if current and current.status is StepStatus.WAITING:
             run(draft, current)
+    _go_on(draft, plan.id)
 
 
 def restart_shortcut(draft: Draft, plan: Plan, goal: str, route: Route) -> None:
@@ -252,7 +251,9 @@ def call(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], origi
     """Call a tool once the customer has agreed and an expert has approved, where the policies ask for it."""
     tool = draft.pack.tools[step.name]
     hash_ = call_hash(tool.name, arguments)
-    if dispatch.needs_consent(draft, tool, plan) and dispatch.consent_fact(hash_) not in draft.facts:
+    if draft.owner != "bot":
+        draft.put_step(step, arguments=arguments, status=StepStatus.WAITING)
+    elif dispatch.needs_consent(draft, tool, plan) and dispatch.consent_fact(hash_) not in draft.facts:
         step = draft.put_step(step, arguments=arguments)
         shown = ", ".join(f"{name} {value}" for name, value in masked(draft, arguments).items())
         text = draft.sentence("confirm_call", tool=tool.description or tool.name, arguments=shown)
@@ -274,7 +275,7 @@ def _origins(draft: Draft, node: Node | None, arguments: dict[str, Json]) -> dic
 
 
 def complete(draft: Draft, step: Step, **scope: Any) -> None:
-    """A step is done: take its edges, now or after a person gives the ticket back."""
+    """A step is done: take its edges. While a person owns the ticket, the steps they lead to wait."""
     _end(draft, step, StepStatus.DONE, scope)
 
 
@@ -285,9 +286,8 @@ def fail(draft: Draft, step: Step, **scope: Any) -> None:
 
 def _end(draft: Draft, step: Step, status: StepStatus, scope: dict[str, Any]) -> None:
     draft.disarm(f"step:{step.id}")
-    step = draft.put_step(step, status=status, task=None, deadline=None, followed=draft.owner == "bot")
-    if draft.owner == "bot":
-        follow(draft, step, status is StepStatus.DONE, **scope)
+    step = draft.put_step(step, status=status)
+    follow(draft, step, status is StepStatus.DONE, **scope)
 
 
 def follow(draft: Draft, step: Step, succeeded: bool, **more: Any) -> None:

@@ -1,0 +1,394 @@
+"""Conversations, told as customers live them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tandem.contracts.inbox import ResolveUnknown
+from tandem.contracts.ticket import Status
+from tandem.packs.model import Timers
+from tests.unit.decide.world import PACK, World
+
+
+def reset_until_consent(world: World) -> None:
+    world.say("reset my password", "reset")
+    world.say("a@b.c 123456", values={"email": "a@b.c", "code": "123456"})
+    world.result({"verified": True})
+
+
+def test_a_procedure_is_walked_to_its_end() -> None:
+    world = World()
+    world.say("reset my password", "reset")
+    assert world.last == "E-mail and code?"
+    assert world.t.status is Status.AWAITING_CUSTOMER
+    world.say("a@b.c and 123456", values={"email": "a@b.c", "code": "123456"})
+    assert [call.tool for call in world.calls] == ["verify"]
+    world.result({"verified": True})
+    assert world.last == "Reset a@b.c?"
+    world.say("yes", values={"yes_no": True})
+    assert world.calls[-1].tool == "reset"
+    assert world.calls[-1].authority.consent_subject == world.calls[-1].arguments_hash
+    assert world.calls[-1].authority.identity == "s2"
+    world.result({"ok": True})
+    assert world.last == "Done for a@b.c."
+    assert world.t.status is Status.RESOLVED
+    assert world.t.outcome == "done"
+
+
+def test_only_what_is_missing_is_asked() -> None:
+    world = World()
+    world.say("reset password of a@b.c", "reset", values={"email": "a@b.c"})
+    assert world.last == "Your code?"
+
+
+def test_a_wrong_code_three_times_goes_to_a_person() -> None:
+    world = World()
+    world.say("reset", "reset", values={"email": "a@b.c", "code": "1"})
+    for _ in range(2):
+        world.result({"verified": False})
+        assert world.last == "Code again?"
+        world.say("2", values={"code": "2"})
+    world.result({"verified": False})
+    assert world.last == "A person goes on."
+    assert world.t.status is Status.HANDED_OVER
+    assert world.expert_tasks[-1].reason == "not_verified"
+
+
+def test_branches_run_in_parallel_and_join() -> None:
+    world = World()
+    world.say("fork", "fork")
+    world.result({})
+    first, second = world.tasks
+    world.result({"v": "B"}, task=second)
+    assert not world.replies
+    world.result({"v": "A"}, task=first)
+    assert world.last == "A and B"
+
+
+def test_a_choice_and_an_approval() -> None:
+    world = World()
+    world.say("cancel", "cancel")
+    world.result({"orders": [{"id": "O-1"}, {"id": "O-2"}]})
+    assert world.last.startswith("Which one?")
+    world.say("the second", values={"ordinal": 2})
+    assert world.t.status is Status.AWAITING_EXPERT
+    assert not [call for call in world.calls if call.tool == "cancel"]
+    world.approve()
+    assert world.calls[-1].arguments == {"id": "O-2"}
+    assert world.calls[-1].authority.approved_by == "ann"
+    world.result({})
+    assert world.last == "Cancelled O-2."
+
+
+@pytest.mark.parametrize("wrong", [{"effect": "other"}, {"arguments_hash": "other"}, {"approval": "other"}])
+def test_an_approval_of_something_else_is_refused(wrong: dict[str, str]) -> None:
+    world = World()
+    world.say("cancel", "cancel")
+    world.result({"orders": [{"id": "O-1"}]})
+    world.say("O-1")
+    world.approve(**wrong)
+    assert "approval_refused" in world.events
+    assert not [call for call in world.calls if call.tool == "cancel"]
+    assert world.expert_tasks[-1].kind == "conflict"
+
+
+def test_a_rejection_changes_nothing() -> None:
+    world = World()
+    world.say("cancel", "cancel")
+    world.result({"orders": [{"id": "O-1"}]})
+    world.say("O-1")
+    world.reject()
+    assert not [call for call in world.calls if call.tool == "cancel"]
+    assert world.t.status is Status.RESOLVED
+    assert world.t.outcome == "not_approved"
+
+
+def test_arguments_the_flow_leaves_open_are_assembled_and_asked_for() -> None:
+    world = World()
+    world.say("cannot connect", "diagnose")
+    assert world.messages("tasks.function_agent")
+    world.propose(tool="diagnose", missing=(("instance", "ip"),))
+    assert world.last == "Which instance?"
+    world.say("10.0.0.1", values={"ip": "10.0.0.1"})
+    world.propose(tool="diagnose", arguments={"ip": "10.0.0.1"}, origins={"ip": "customer"})
+    assert world.calls[-1].arguments == {"ip": "10.0.0.1"}
+    world.result({"found": "closed port"})
+    assert world.last == "Found: closed port"
+
+
+def test_a_question_is_answered_from_the_knowledge() -> None:
+    world = World()
+    world.say("what does it cost?", "prices")
+    world.answer("Ten a month.")
+    assert world.last == "Ten a month."
+    assert world.t.status is Status.RESOLVED
+
+
+def test_without_support_there_is_no_answer_but_a_person() -> None:
+    world = World()
+    world.say("what does it cost?", "prices")
+    world.answer("", supported=False)
+    assert world.t.status is Status.HANDED_OVER
+
+
+def test_a_burst_is_answered_once() -> None:
+    world = World(PACK.model_copy(update={"timers": Timers(burst=400)}))
+    for words, intent in (("hi", None), ("one question", None), ("what does it cost?", "prices")):
+        world.say(words, intent)
+    assert not world.tasks
+    world.fire("burst")
+    assert len(world.tasks) == 1
+    world.answer("Ten a month.")
+    assert len(world.replies) == 1
+    assert world.replies[0].answers == ("m1", "m2", "m3")
+
+
+def test_what_is_written_while_an_answer_is_prepared_is_answered_with_it() -> None:
+    world = World()
+    world.say("what does it cost?", "prices")
+    stale = world.tasks[-1]
+    world.say("per month I mean")
+    world.complete(stale_answer(), stale)
+    assert not world.replies
+    assert world.tasks[-1].question == "what does it cost?\nper month I mean"
+    world.answer("Ten a month.")
+    assert len(world.replies) == 1
+
+
+def stale_answer():
+    from tandem.contracts.tasks import Answer
+
+    return Answer(text="Ten.", supported=True)
+
+
+def test_a_change_of_topic_and_the_return() -> None:
+    world = World()
+    reset_until_consent(world)
+    consent = world.question
+    world.say("what does it cost?", "prices")
+    world.answer("Ten a month.")
+    assert [reply.text() for reply in world.replies[-3:]] == ["Ten a month.", "Back to the reset.", "Reset a@b.c?"]
+    assert world.question != consent
+    world.say("yes", values={"yes_no": True})
+    assert world.calls[-1].tool == "reset"
+
+
+def test_a_yes_to_an_older_question_is_not_acted_on() -> None:
+    world = World()
+    reset_until_consent(world)
+    older = world.question
+    world.say("what does it cost?", "prices")
+    world.answer("Ten a month.")
+    world.press("yes", older)
+    assert "reset" not in [call.tool for call in world.calls]
+    assert "earlier question" in world.last
+    world.press("yes", world.question)
+    assert world.calls[-1].tool == "reset"
+
+
+def test_a_yes_written_before_the_question_is_not_consent() -> None:
+    world = World()
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True}, sent_at=5)
+    assert "reset" not in [call.tool for call in world.calls]
+
+
+def test_a_no_changes_nothing() -> None:
+    world = World()
+    reset_until_consent(world)
+    world.say("no", values={"yes_no": False})
+    assert "reset" not in [call.tool for call in world.calls]
+    assert world.t.outcome == "declined"
+
+
+def test_a_write_without_a_consent_node_asks_by_itself() -> None:
+    pack = PACK.model_copy(update={"policies": PACK.policies.model_copy(update={"no_consent": ()})})
+    world = World(pack)
+    world.say("cancel", "cancel")
+    world.result({"orders": [{"id": "O-1"}]})
+    world.say("O-1")
+    world.approve()
+    assert world.t.questions[0].kind == "consent"
+    world.say("yes", values={"yes_no": True})
+    assert world.calls[-1].tool == "cancel"
+
+
+@pytest.mark.parametrize("resolved", [True, False])
+def test_an_expert_takes_over_and_gives_back(resolved: bool) -> None:
+    world = World()
+    reset_until_consent(world)
+    turn = world.t.turn
+    world.take()
+    assert world.t.owner == "expert:ann"
+    assert world.t.turn > turn
+    world.say("hello?", values={"yes_no": True})
+    assert world.expert_tasks[-1].kind == "message"
+    assert "reset" not in [call.tool for call in world.calls]
+    world.give_back(resolved)
+    assert world.t.owner == "bot"
+    if resolved:
+        assert world.t.outcome == "resolved_by_expert"
+    else:
+        assert world.last == "Reset a@b.c?"
+
+
+def test_a_result_that_arrives_while_an_expert_owns_waits_for_the_give_back() -> None:
+    world = World()
+    world.say("reset", "reset", values={"email": "a@b.c", "code": "1"})
+    world.take()
+    said = len(world.replies)
+    world.result({"verified": True})
+    assert len(world.replies) == said
+    world.give_back()
+    assert world.last == "Reset a@b.c?"
+
+
+def test_a_wish_for_a_person_is_granted() -> None:
+    world = World()
+    world.say("a human please", route={"wants_human": 0.9})
+    assert world.t.status is Status.HANDED_OVER
+
+
+def test_a_vague_message_is_clarified() -> None:
+    world = World()
+    world.say("help", candidates=("reset", "prices"))
+    assert world.last.startswith("I want to be sure")
+    world.press("prices", world.question)
+    assert world.tasks[-1].TYPE == "tandem.answer-question.v1"
+
+
+def test_out_of_scope_is_refused_politely() -> None:
+    world = World()
+    world.say("tell me a joke", route={"out_of_scope": 0.95})
+    assert "outside" in world.last
+    assert world.t.outcome == "rejected"
+
+
+def test_the_same_request_twice_is_the_same_effect() -> None:
+    world = World()
+    for words in ("reset my password", "please reset the password"):
+        world.say(words, "reset", values={"email": "a@b.c", "code": "1"})
+        world.result({"verified": True})
+        world.say("yes", values={"yes_no": True})
+        world.result({"ok": True})
+    first, second = (call for call in world.calls if call.tool == "reset")
+    assert first.effect == second.effect
+
+
+def test_a_message_repeated_by_its_adapter_is_one() -> None:
+    world = World()
+    world.say("what does it cost?", "prices", id="same")
+    world.say("what does it cost?", "prices", id="same")
+    assert world.events.count("duplicate_ignored") == 1
+    assert len(world.messages("tasks.")) == 1
+
+
+def test_an_effect_nobody_knows_of_is_decided_by_a_person() -> None:
+    world = World()
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True})
+    world.result(status="unknown")
+    assert world.t.status is Status.AWAITING_EXPERT
+    approval = world.t.approvals[-1]
+    call = world.calls[-1]
+    world.expert(ResolveUnknown, approval=approval.id, effect=approval.effect, happened=True)
+    assert world.last == "Done for a@b.c."
+    world.result({"no": 1}, status="failed", task=call)
+    assert world.t.outcome == "done"
+
+
+def test_a_late_definite_result_replaces_unknown() -> None:
+    world = World()
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True})
+    call = world.calls[-1]
+    world.result(status="unknown")
+    world.result({"ok": True}, task=call)
+    assert world.last == "Done for a@b.c."
+
+
+def test_a_task_without_an_answer_is_sent_again_with_the_same_effect() -> None:
+    world = World()
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True})
+    first = world.calls[-1]
+    world.fire(f"step:{first.step}")
+    assert world.calls[-1].effect == first.effect
+    assert world.calls[-1].attempt == 2
+    for _ in range(2):
+        world.fire(f"step:{first.step}")
+    assert world.t.status is Status.AWAITING_EXPERT
+    assert world.t.approvals[-1].kind == "unknown_outcome"
+
+
+def test_silence_is_reminded_once_then_closed() -> None:
+    world = World()
+    world.say("reset", "reset")
+    world.fire("question")
+    assert world.last == "Are you still there? E-mail and code?"
+    world.fire("question")
+    assert world.t.outcome == "unanswered"
+    world.fire("close")
+    assert world.t.status is Status.CLOSED
+    assert not world.t.timers
+
+
+def test_a_new_message_reopens_a_resolved_ticket_and_a_closed_one_is_followed_by_another() -> None:
+    world = World()
+    world.say("what does it cost?", "prices")
+    world.answer("Ten.")
+    first = world.t.id
+    world.say("reset", "reset")
+    assert world.t.id == first
+    assert world.t.reopened == 1
+    world.fire("question")
+    world.fire("question")
+    world.fire("close")
+    world.say("what does it cost?", "prices")
+    assert world.t.id != first
+
+
+def test_the_budget_is_a_limit() -> None:
+    world = World(PACK.model_copy(update={"budget": PACK.budget.model_copy(update={"calls": 1})}))
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True})
+    assert world.t.status is Status.HANDED_OVER
+    assert world.t.outcome == "budget"
+
+
+def test_an_early_timer_is_armed_again_and_a_disarmed_one_ignored() -> None:
+    world = World()
+    world.say("reset", "reset")
+    before = next(timer.due for timer in world.t.timers if timer.name == "question")
+    world.fire("question", early=True)
+    after = next(timer.due for timer in world.t.timers if timer.name == "question")
+    assert after > before
+    assert len(world.replies) == 1
+
+
+def test_an_unclear_answer_is_interpreted_then_asked_again() -> None:
+    world = World()
+    world.say("reset", "reset")
+    world.say("hm, it is the usual one")
+    assert world.tasks[-1].TYPE == "tandem.interpret.v1"
+    world.interpret(kind="unsure")
+    assert world.last == "Sorry, I did not get that. E-mail and code?"
+    world.say("the usual")
+    world.interpret(kind="answer", question=world.question, values={"email": "a@b.c", "code": "1"}, confidence=0.9)
+    assert world.calls[-1].tool == "verify"
+
+
+def test_an_interpretation_may_not_give_consent() -> None:
+    world = World()
+    reset_until_consent(world)
+    world.say("well, I suppose")
+    world.interpret(kind="answer", question=world.question, yes=True, confidence=1.0)
+    assert "reset" not in [call.tool for call in world.calls]
+
+
+def test_secrets_are_in_no_event_and_no_reply() -> None:
+    world = World()
+    world.say("reset", "reset", values={"email": "a@b.c"})
+    world.say("••••••", values={"code": "918273"})
+    published = [o.body for o in world.outputs if not o.topic.startswith("tasks.")]
+    assert not any("918273" in body for body in published)
