@@ -249,6 +249,7 @@ async def test_memory_is_a_short_cut_only(path: Path, budget: int, monkeypatch: 
         delivered = []
         for n in range(40):
             await bus.append(INBOX, 0, plain(*(f"{n}-{i}" for i in range(5))))
+            assert bus._budget.used <= budget
             if n % 3 == 0:
                 delivered += await consumer.poll(4, 0.0)
         delivered += await take(consumer, 200 - len(delivered))
