@@ -100,7 +100,7 @@ class KafkaBus:
     ) -> Consumer:
         consumer = KafkaConsumer(self._link, self._names, group, listener, instance)
         await consumer.join(topics)
-        self._consumers.append(consumer)
+        self._consumers = [each for each in self._consumers if not each.closed] + [consumer]
         return consumer
 
     def _at(self, topic: str, partition: int) -> KafkaPartition:

@@ -40,7 +40,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._taking: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None  # the listener's: `poll` raises it
         self._joined = False
-        self._closed = False
+        self.closed = False
         self._link = link
         self._instance = instance
         self._topics: Sequence[str] = ()
@@ -139,13 +139,15 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 logger.info("commit left out, the group has moved on", extra={"group": self._group})
 
     async def close(self) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         if self._taking is not None:
             self._taking.cancel()
-        await self._give_up()
-        await stop_consumer(self._consumer, self._options.session_timeout)
+        try:
+            await self._give_up()
+        finally:
+            await stop_consumer(self._consumer, self._options.session_timeout)
 
     def _broken(self) -> bool:
         """Whether a task of aiokafka's has died of something unforeseen; it tells nobody and never comes back."""
