@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import pytest_asyncio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem.bus.base import Appended, NewRecord, Record
@@ -191,6 +191,7 @@ def build(plan: Sequence[tuple[str, int]]) -> tuple[list[Record], list[bytes]]:
     return log, sorted(key for key, is_valid in valid.items() if is_valid)
 
 
+@settings(deadline=None)
 @given(steps, st.randoms(use_true_random=False))
 def test_validity_by_its_definition_and_whatever_is_compacted(plan: list[tuple[str, int]], dice: random.Random) -> None:
     log, wanted = build(plan)

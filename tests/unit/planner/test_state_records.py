@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.planner.store import Transition, encode, outgoing_of, stored
@@ -41,6 +41,7 @@ def transitions(draw: st.DrawFn) -> Transition:
     )
 
 
+@settings(deadline=None)
 @given(transitions())
 def test_it_reads_as_what_was_written_with_and_without_decoding(transition: Transition) -> None:
     new = encode(transition, transition.encode_ticket())
