@@ -305,7 +305,7 @@ class Shard:
                 self._garbage.append((held[name].ticket.inbox_offset, held[name].key.encode()))
             held[name] = Held(transition.ticket, transition.epoch)
             encoded[name] = text
-        keep, soonest = self._policy.keep_closed_ms, None
+        keep = self._policy.keep_closed_ms
         for name, text in encoded.items():
             after = timers_of(held[name].ticket, keep)
             changes.add(name, self.log.epoch, text)
@@ -315,8 +315,7 @@ class Shard:
         while len(self._cache) > self._policy.cached_tickets:
             self._cache.popitem(last=False)
         if changes.armed:
-            soonest = min(changes.armed.values())
-            self._check_by(soonest)
+            self._check_by(min(changes.armed.values()))
 
     def _check_by(self, due: Millis) -> None:
         clock = self._core.clock
