@@ -62,6 +62,10 @@ class Wiring:
         channels: Channels = self._get("channels", lambda: load_channels(self.settings.channels))
         return channels
 
+    def give(self, name: str, client: object) -> None:
+        """Use this client; its giver closes it."""
+        self._clients[name] = client
+
     async def start(self) -> None:
         """Connect the bus, if anyone asked for it."""
         if "bus" in self._clients and not self._bus_started:

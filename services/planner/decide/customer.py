@@ -66,6 +66,9 @@ def on_message(draft: Draft, routed: RoutedMessage) -> None:
         question=press.question if press else None,
         action=press.action if press else None,
     )
+    if draft.status is Status.RESOLVED:
+        draft.status = Status.WORKING
+        draft.disarm("close", "follow_up")
     _take_in(draft, unread)
     if press is None:
         _wait_for_more(draft)
@@ -109,7 +112,7 @@ def read(draft: Draft) -> None:
     if route.wants_human >= draft.pack.thresholds.human:
         handover(draft, "customer_asked")
         return
-    if draft.status is Status.RESOLVED and not draft.questions:
+    if draft.outcome is not None and not draft.questions:
         _reopen(draft)
     found = match(draft, messages)
     if found.kind == "answer" and found.question:
@@ -165,10 +168,9 @@ def _new_topic(draft: Draft, route: Route) -> bool:
 
 
 def _reopen(draft: Draft) -> None:
-    draft.status = Status.WORKING
+    """The customer is back though the matter was resolved."""
     draft.outcome = None
     draft.reopened += 1
-    draft.disarm("close", "follow_up")
     draft.event("reopened")
 
 
@@ -277,9 +279,7 @@ def _declined(draft: Draft, question: Question) -> None:
 def _followed_up(draft: Draft, worked: bool) -> None:
     if worked:
         draft.say("confirmed")
-        draft.outcome = "confirmed"
-        draft.event("confirmed")
-        draft.arm("close", draft.pack.timers.reopen)
+        resolve(draft, "confirmed")
     else:
         _reopen(draft)
         handover(draft, "not_solved")
@@ -297,7 +297,7 @@ def _not_an_answer(draft: Draft, question: Question, messages: Sequence[Unread],
     plan = next((known for known in draft.plans if known.id == question.plan), None)
     if question.kind in ("clarify", "follow_up"):
         draft.close_question(question)
-        if draft.status is Status.RESOLVED:
+        if draft.outcome is not None:
             _reopen(draft)
         _route(draft, messages, route, tries=question.tries)
     elif plan is None:

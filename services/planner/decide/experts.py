@@ -69,6 +69,7 @@ def _give_back(draft: Draft, action: GiveBack) -> None:
     draft.seq = 0
     draft.experts_note = action.reason or None
     draft.status = Status.WORKING
+    draft.outcome = None
     draft.event("given_back", name=action.expert, text=action.reason)
     draft.say("given_back", expert=action.expert, reason=action.reason)
     undecided = any(step.status is StepStatus.UNKNOWN for plan in draft.plans for step in plan.steps)

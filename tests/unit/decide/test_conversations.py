@@ -392,3 +392,15 @@ def test_secrets_are_in_no_event_and_no_reply() -> None:
     world.say("••••••", values={"code": "918273"})
     published = [o.body for o in world.outputs if not o.topic.startswith("tasks.")]
     assert not any("918273" in body for body in published)
+
+
+@pytest.mark.parametrize(("worked", "status"), [(True, Status.RESOLVED), (False, Status.HANDED_OVER)])
+def test_the_follow_up_asks_whether_it_worked(worked: bool, status: Status) -> None:
+    world = World(PACK.model_copy(update={"timers": Timers(follow_up=1_000)}))
+    world.say("what does it cost?", "prices")
+    world.answer("Ten.")
+    world.fire("follow_up")
+    assert world.last == "Did that solve it?"
+    world.press("yes" if worked else "no", world.question)
+    assert world.t.status is status
+    assert world.t.outcome == ("confirmed" if worked else "not_solved")

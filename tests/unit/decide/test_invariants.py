@@ -10,7 +10,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.planner.decide import decide
 from tandem.contracts.inbox import ExpertReply, ResolveUnknown
-from tandem.contracts.tasks import Answer, AnswerQuestion, AssembleCall, CallProposal, ExecuteTool, Interpret, Interpretation
+from tandem.contracts.tasks import (
+    Answer,
+    AnswerQuestion,
+    AssembleCall,
+    CallProposal,
+    ExecuteTool,
+    Interpret,
+    Interpretation,
+)
 from tandem.contracts.ticket import MAX_PLANS, MAX_SEEN, MAX_UNREAD, Cost, Status
 from tandem.packs.model import Timers
 from tests.unit.decide.world import PACK, World
@@ -35,13 +43,17 @@ OUTPUTS: dict[str, list[dict[str, Any]]] = {
 class Ticket(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(PACK.model_copy(update={"timers": Timers(burst=300), "budget": Cost(calls=30, tokens=9, micros=9)}))
+        self.world = World(
+            PACK.model_copy(update={"timers": Timers(burst=300), "budget": Cost(calls=30, tokens=9, micros=9)})
+        )
         self.consents: set[str] = set()
 
     @rule(intent=INTENTS, values=VALUES, late=st.booleans(), human=st.sampled_from([0.0, 0.0, 0.0, 0.9]))
     def say(self, intent: str | None, values: dict[str, Any], late: bool, human: float) -> None:
         sent_at = self.world.now + 5 if late else 1
-        self.world.say("words", intent, values=values, sent_at=sent_at, route={"wants_human": human}, candidates=("reset",))
+        self.world.say(
+            "words", intent, values=values, sent_at=sent_at, route={"wants_human": human}, candidates=("reset",)
+        )
 
     @precondition(lambda self: self.world.ticket and self.world.said)
     @rule()
@@ -68,7 +80,7 @@ class Ticket(RuleBasedStateMachine):
                 self.world.complete(data.draw(st.sampled_from([complete, missing])), task)
             case Interpret():
                 question = task.questions[-1]
-                values = {slot: "v" for slot in question.slots}
+                values = dict.fromkeys(question.slots, "v")
                 self.world.complete(
                     Interpretation(kind="answer", question=question.id, values=values, yes=True, confidence=1.0), task
                 )

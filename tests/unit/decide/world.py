@@ -47,9 +47,17 @@ RESET = Flow(
     intent="reset",
     start="who",
     nodes={
-        "who": Node(id="who", kind="ask", sentence=1, slots=("email", "code"), text=text("E-mail and code?"), next=to("verify")),
+        "who": Node(
+            id="who", kind="ask", sentence=1, slots=("email", "code"), text=text("E-mail and code?"), next=to("verify")
+        ),
         "again": Node(
-            id="again", kind="ask", sentence=1, slots=("code",), forget=("code",), text=text("Code again?"), next=to("verify")
+            id="again",
+            kind="ask",
+            sentence=1,
+            slots=("code",),
+            forget=("code",),
+            text=text("Code again?"),
+            next=to("verify"),
         ),
         "verify": Node(
             id="verify",
@@ -59,7 +67,9 @@ RESET = Flow(
             args={"email": "$email", "code": "$code"},
             next=(Edge(to="agree", when="result.verified"), *to("human", 'visits("verify") >= 3'), *to("again")),
         ),
-        "agree": Node(id="agree", kind="ask", sentence=2, consent="reset", text=text("Reset {email}?"), next=to("reset")),
+        "agree": Node(
+            id="agree", kind="ask", sentence=2, consent="reset", text=text("Reset {email}?"), next=to("reset")
+        ),
         "reset": Node(id="reset", kind="tool", sentence=2, tool="reset", args={"email": "$email"}, next=to("tell")),
         "tell": Node(id="tell", kind="reply", sentence=3, text=text("Done for {email}.")),
         "human": Node(id="human", kind="handover", sentence=4, reason="not_verified", text=text("A person goes on.")),
@@ -70,9 +80,21 @@ FORK = Flow(
     intent="fork",
     start="begin",
     nodes={
-        "begin": Node(id="begin", kind="tool", sentence=1, tool="look", args={"what": "start"}, next=(*to("a"), *to("b")), all=True),
-        "a": Node(id="a", kind="tool", sentence=2, tool="look", args={"what": "a"}, next=to("join"), save={"a": "result.v"}),
-        "b": Node(id="b", kind="tool", sentence=2, tool="look", args={"what": "b"}, next=to("join"), save={"b": "result.v"}),
+        "begin": Node(
+            id="begin",
+            kind="tool",
+            sentence=1,
+            tool="look",
+            args={"what": "start"},
+            next=(*to("a"), *to("b")),
+            all=True,
+        ),
+        "a": Node(
+            id="a", kind="tool", sentence=2, tool="look", args={"what": "a"}, next=to("join"), save={"a": "result.v"}
+        ),
+        "b": Node(
+            id="b", kind="tool", sentence=2, tool="look", args={"what": "b"}, next=to("join"), save={"b": "result.v"}
+        ),
         "join": Node(id="join", kind="reply", sentence=3, needs=("a", "b"), text=text("{a} and {b}")),
     },
 )
@@ -81,7 +103,9 @@ CANCEL = Flow(
     intent="cancel",
     start="list",
     nodes={
-        "list": Node(id="list", kind="tool", sentence=1, tool="orders", save={"orders": "result.orders"}, next=to("which")),
+        "list": Node(
+            id="list", kind="tool", sentence=1, tool="orders", save={"orders": "result.orders"}, next=to("which")
+        ),
         "which": Node(
             id="which",
             kind="ask",
@@ -91,7 +115,14 @@ CANCEL = Flow(
             next=to("approve"),
             on_failure=to("none"),
         ),
-        "approve": Node(id="approve", kind="approve", sentence=3, approve="cancel", text=text("Cancel {order.id}"), next=to("cancel")),
+        "approve": Node(
+            id="approve",
+            kind="approve",
+            sentence=3,
+            approve="cancel",
+            text=text("Cancel {order.id}"),
+            next=to("cancel"),
+        ),
         "cancel": Node(id="cancel", kind="tool", sentence=3, tool="cancel", args={"id": "$order.id"}, next=to("tell")),
         "tell": Node(id="tell", kind="reply", sentence=4, text=text("Cancelled {order.id}.")),
         "none": Node(id="none", kind="reply", sentence=4, text=text("You have no orders.")),
@@ -102,7 +133,9 @@ DIAGNOSE = Flow(
     intent="diagnose",
     start="diagnose",
     nodes={
-        "diagnose": Node(id="diagnose", kind="tool", sentence=1, tool="diagnose", save={"found": "result.found"}, next=to("tell")),
+        "diagnose": Node(
+            id="diagnose", kind="tool", sentence=1, tool="diagnose", save={"found": "result.found"}, next=to("tell")
+        ),
         "tell": Node(id="tell", kind="reply", sentence=2, text=text("Found: {found}")),
     },
 )
@@ -119,7 +152,9 @@ PACK = Pack(
         "ip": Slot(name="ip", type="ip", ask=text("Which address?")),
     },
     intents={
-        name: Intent(name=name, description=name, examples={"en": [name]}, procedure=procedure, label=text(f"the {name}"))
+        name: Intent(
+            name=name, description=name, examples={"en": [name]}, procedure=procedure, label=text(f"the {name}")
+        )
         for name, procedure in (
             ("reset", "reset"),
             ("fork", "fork"),
@@ -228,7 +263,7 @@ class World:
 
     @property
     def calls(self) -> list[ExecuteTool]:
-        return [task for task in self.messages("tasks.executor")]
+        return list(self.messages("tasks.executor"))
 
     def complete(self, output: Value, task: Task | None = None, cost: Cost | None = None) -> list[Output]:
         task = task or self.tasks[-1]
@@ -247,7 +282,9 @@ class World:
             )
         )
 
-    def result(self, output: dict[str, Any] | None = None, status: str = "done", task: Task | None = None) -> list[Output]:
+    def result(
+        self, output: dict[str, Any] | None = None, status: str = "done", task: Task | None = None
+    ) -> list[Output]:
         """The executor answers a call."""
         task = task or self.tasks[-1]
         assert isinstance(task, ExecuteTool)
@@ -287,7 +324,9 @@ class World:
         due = next(timer.due for timer in self.t.timers if timer.name == name)
         if not early:
             self.now = max(self.now, due)
-        return self.feed(TimerFired(tenant="acme", conversation=self.conversation, ticket=self.t.id, name=name, due=due))
+        return self.feed(
+            TimerFired(tenant="acme", conversation=self.conversation, ticket=self.t.id, name=name, due=due)
+        )
 
     def expert(self, kind: type[Any], expert: str = "ann", **fields: Any) -> list[Output]:
         common = {"tenant": "acme", "conversation": self.conversation, "ticket": self.t.id, "expert": expert}

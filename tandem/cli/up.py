@@ -1,0 +1,92 @@
+"""`tandem up`: the whole platform in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from tandem import telemetry
+from tandem.cli.common import read_settings
+from tandem.embedded.platform import Platform
+from tandem.errors import InvalidSettings
+from tandem.settings import Settings
+
+EXAMPLE_PORT = 7080
+
+
+def command(
+    home: Annotated[Path, typer.Option(help="Where everything is kept: the bus, caches, channels.yaml.")] = Path(
+        ".tandem"
+    ),
+    packs: Annotated[Path, typer.Option(help="Folder of packs.")] = Path("packs"),
+    example: Annotated[
+        bool,
+        typer.Option("--example/--no-example", help="Also serve the example business system of packs/cloud_support."),
+    ] = False,
+) -> None:
+    """Start the whole platform in this process, until Ctrl-C. Kill it at any moment: started again, it goes on."""
+    os.environ.setdefault("TANDEM_HOME", str(home))
+    os.environ.setdefault("TANDEM_PACKS", str(packs))
+    os.environ.setdefault("TANDEM_LOG_FORMAT", "text")
+    os.environ.setdefault("TANDEM_LOG_LEVEL", "WARNING")
+    settings = read_settings(Settings)
+    telemetry.configure(settings, "tandem")
+    uvloop.run(_serve(settings, example))
+
+
+async def _serve(settings: Settings, example: bool) -> None:
+    begun = time.monotonic()
+    async with contextlib.AsyncExitStack() as stack:
+        if example:
+            os.environ["CLOUD_API_URL"] = await stack.enter_async_context(example_system(settings.home))
+            _say(f"example business system on {os.environ['CLOUD_API_URL']}")
+        platform = await stack.enter_async_context(Platform(settings, say=_say))
+        tenants = ", ".join(sorted(platform.wiring.channels().tenants))
+        _say(
+            f"Tandem is up in {time.monotonic() - begun:.1f} s (bus: {settings.bus}, tenants: {tenants}); Ctrl-C stops it"
+        )
+        _say('write to it from another terminal: tandem send "I forgot my password" --wait 20')
+        await _until_stopped(platform)
+        _say("stopping: what is in flight is finished first")
+
+
+async def _until_stopped(platform: Platform) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(platform.wait())]
+    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+def example_system(
+    home: Path, port: int = EXAMPLE_PORT, diagnosis_ms: int = 2_000
+) -> contextlib.AbstractAsyncContextManager[str]:
+    """The example business system in this event loop; its database lies in the home. Yields its URL."""
+    try:
+        server = importlib.import_module("examples.cloud_api.server")
+    except ModuleNotFoundError as error:
+        raise InvalidSettings(
+            f"the example business system is not installed ({error.name}); run it from a checkout"
+        ) from None
+    home.mkdir(parents=True, exist_ok=True)
+    running: contextlib.AbstractAsyncContextManager[str] = server.running(home / "cloud_api.sqlite", port, diagnosis_ms)
+    return running
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
