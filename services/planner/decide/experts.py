@@ -143,7 +143,7 @@ def _reject(draft: Draft, action: Reject) -> None:
     if approval.kind == "suggestion":
         draft.put_step(step, status=StepStatus.SKIPPED)
         handover(draft, "suggestion_rejected")
-    elif node and node.kind == "approve" and node.on_failure:
+    elif node and node.kind == "approve":
         walk.fail(draft, step)
     elif plan:
         draft.put_step(step, status=StepStatus.FAILED)

@@ -99,8 +99,7 @@ def test_a_rejection_changes_nothing() -> None:
     world.say("O-1")
     world.reject()
     assert not [call for call in world.calls if call.tool == "cancel"]
-    assert world.t.status is Status.RESOLVED
-    assert world.t.outcome == "not_approved"
+    assert world.t.status is Status.HANDED_OVER
 
 
 def test_arguments_the_flow_leaves_open_are_assembled_and_asked_for() -> None:
