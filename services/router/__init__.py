@@ -1,0 +1,1 @@
+"""router: one customer message in, one routed message out. Stateless."""
