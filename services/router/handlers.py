@@ -1,133 +1,107 @@
-"""What the router does with what arrives on `customer.messages`: one message in, one out. It keeps nothing."""
+"""What comes from a channel, checked, masked and classified, goes into the conversation's mailbox."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from services.router.classifier import Classifier
-from services.router.extraction import Extraction, Extractor
-from services.router.language import detect_language
-from services.router.signals import Signals, complexity_of, sentiment_of, urgency_of
+from services.router.masking import joined, mask_message
+from services.router.reading import Readers, Reading
 from tandem import telemetry
 from tandem.bus.base import Outgoing, outgoing
 from tandem.bus.consume import Delivery
 from tandem.channels import Channels
 from tandem.clock import Clock
-from tandem.contracts.customer import CardActionPart, CustomerMessage, DeliveryReceipt, MessagePart
+from tandem.contracts.customer import CardActionPart, CustomerMessage, DeliveryReceipt
 from tandem.contracts.inbox import InboxMessage, ReceiptForwarded, RoutedMessage
 from tandem.contracts.message import Envelope
-from tandem.contracts.ticket import Route, TypedValue
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import conversation_id, derive_id
-from tandem.errors import InvalidMessage, Refused
+from tandem.errors import InvalidMessage, InvalidPack, Refused, Unavailable
 from tandem.packs.model import Pack
 from tandem.packs.registry import Packs
-from tandem.rpc.ports import Llm
+from tandem.telemetry import Attribute, SpanName
 
-MAX_PACKS = 64
-"""Versions of packs whose readers are kept."""
+NAME = "router"
 
-
-class Reader:
-    """Reads customers' messages as one version of a pack does."""
-
-    def __init__(self, pack: Pack, llm: Callable[[], Llm], clock: Clock) -> None:
-        self.pack = pack
-        self._extractor = Extractor(pack)
-        self._signals = Signals(pack)
-        self._classifier = Classifier(pack, llm, clock, self._extractor.gist)
-
-    async def read(self, message: CustomerMessage) -> tuple[CustomerMessage, Route, tuple[TypedValue, ...]]:
-        """The message with sensitive values masked, its route, and the values found in it."""
-        text = message.text()
-        found = self._extractor.extract(text, message.sent_at)
-        masked = message.model_copy(
-            update={"parts": tuple(self._masked(part, message.sent_at) for part in message.parts)}
-        )
-        route = Route()
-        if not any(isinstance(part, CardActionPart) for part in message.parts):
-            route = await self._classifier.classify(found)
-        return masked, self._completed(route, text, found), found.values
-
-    def _completed(self, route: Route, text: str, found: Extraction) -> Route:
-        return route.model_copy(
-            update={
-                "wants_human": self._signals.wants_human(found.rest),
-                "urgency": urgency_of(text),
-                "sentiment": sentiment_of(text),
-                "complexity": complexity_of(text),
-                "language": detect_language(found.rest, self.pack.languages[0]),
-            }
-        )
-
-    def _masked(self, part: MessagePart, sent_at: int) -> MessagePart:
-        return (
-            part.model_copy(update={"text": self._extractor.extract(part.text, sent_at).masked}) if part.text else part
-        )
+FromChannel = CustomerMessage | DeliveryReceipt
 
 
 class Router:
-    """Handles one delivery. What is not signed rightly, or not of its conversation, is refused."""
+    """One record of `customer.messages` in, one of `ticket.inbox` out."""
 
-    def __init__(self, channels: Channels, packs: Packs, llm: Callable[[], Llm], clock: Clock) -> None:
+    def __init__(self, channels: Channels, packs: Packs, readers: Readers, clock: Clock) -> None:
         self._channels = channels
         self._packs = packs
-        self._llm = llm
+        self._readers = readers
         self._clock = clock
-        self._readers: dict[str, Reader] = {}
 
     async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
+        """Raises Refused for what no channel may say, InvalidMessage for what says nothing, Unavailable while the tenant's
+        pack cannot be loaded."""
         message = delivery.message
-        if not isinstance(message, CustomerMessage | DeliveryReceipt):
-            raise InvalidMessage("not-for-the-router", f"nobody routes {delivery.envelope.type!r}")
-        self._check(message, delivery)
+        if not isinstance(message, FromChannel):
+            raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on customer.messages")
+        check_sender(delivery, message, self._channels)
         telemetry.bind(conversation=message.conversation)
         if isinstance(message, DeliveryReceipt):
-            return [self._to_mailbox(_forwarded(message), delivery)]
-        if not message.text() and not any(isinstance(part, CardActionPart) for part in message.parts):
-            raise InvalidMessage("empty-message", "no part has a text, a transcript or a pressed button")
-        pack = self._packs.get(self._channels.pack_of(message.tenant))
-        masked, route, values = await self._reader(pack).read(message)
-        routed = RoutedMessage(
+            return [self._send(delivery.envelope, _forwarded(message))]
+        return [self._send(delivery.envelope, await self._routed(delivery.envelope, message))]
+
+    async def _routed(self, envelope: Envelope, message: CustomerMessage) -> RoutedMessage:
+        pack = self._pack(message.tenant)
+        with telemetry.span(f"{SpanName.AGENT} {NAME}", attributes={Attribute.AGENT_NAME: NAME}):
+            reading = await self._read(pack, message)
+        return RoutedMessage(
+            id=derive_id(envelope.source, envelope.id),
             tenant=message.tenant,
             conversation=message.conversation,
-            id=derive_id(delivery.envelope.source, delivery.envelope.id),
-            message=masked,
-            route=route,
-            values=values,
+            message=mask_message(message, reading.sensitive),
+            route=reading.route,
+            values=reading.values,
             pack=pack.name,
             pack_hash=pack.hash,
         )
-        return [self._to_mailbox(routed, delivery)]
 
-    def _check(self, message: CustomerMessage | DeliveryReceipt, delivery: Delivery) -> None:
-        """The adapter's signature, and that the message is of the conversation it claims."""
-        self._channels.verify(message.channel, message.tenant, delivery.record.headers, delivery.record.value or b"")
-        envelope = delivery.envelope
-        if message.conversation != conversation_id(message.tenant, message.channel, message.thread):
-            raise Refused("wrong-conversation", "the conversation is not of this tenant, channel and thread")
-        if envelope.tenant != message.tenant or envelope.subject != message.conversation:
-            raise Refused("wrong-envelope", "the envelope names another tenant or conversation than the message")
+    async def _read(self, pack: Pack, message: CustomerMessage) -> Reading:
+        reader = self._readers.of(pack)
+        if any(isinstance(part, CardActionPart) for part in message.parts):
+            return reader.press(joined(message), message.sent_at)
+        text = joined(message)
+        if not text.strip():
+            raise InvalidMessage("empty", "the message has no text and presses no button")
+        return await reader.read(text, message.sent_at)
 
-    def _reader(self, pack: Pack) -> Reader:
-        reader = self._readers.get(pack.hash)
-        if reader is None:
-            while len(self._readers) >= MAX_PACKS:
-                self._readers.pop(next(iter(self._readers)))
-            reader = self._readers[pack.hash] = Reader(pack, self._llm, self._clock)
-        return reader
+    def _pack(self, tenant: str) -> Pack:
+        """A pack that cannot be loaded is the operator's to mend: the message waits."""
+        try:
+            return self._packs.get(self._channels.pack_of(tenant))
+        except InvalidPack as error:
+            raise Unavailable(str(error)) from error
 
-    def _to_mailbox(self, message: InboxMessage, delivery: Delivery) -> Outgoing:
-        envelope = Envelope(
-            id=derive_id("router", delivery.envelope.source, delivery.envelope.id),
-            source="tandem/router",
+    def _send(self, envelope: Envelope, message: InboxMessage) -> Outgoing:
+        sent = Envelope(
+            id=derive_id(envelope.source, envelope.id),
+            source=f"tandem/{NAME}",
             type=message.TYPE,
             time=self._clock.now(),
             subject=message.conversation,
             tenant=message.tenant,
             traceparent=telemetry.current_traceparent(),
         )
-        return outgoing(TICKET_INBOX.name, message.conversation, message, envelope)
+        return outgoing(TICKET_INBOX.name, message.conversation, message, sent)
+
+
+def check_sender(delivery: Delivery, message: FromChannel, channels: Channels) -> None:
+    """Raises Refused unless the channel signed the record, may speak for the tenant, and all names agree."""
+    record, envelope = delivery.record, delivery.envelope
+    channels.verify(message.channel, message.tenant, record.headers, record.value or b"")
+    channels.pack_of(message.tenant)
+    if envelope.tenant != message.tenant:
+        raise Refused("tenant-mismatch", "ce_tenant is not the message's tenant")
+    if message.conversation != conversation_id(message.tenant, message.channel, message.thread):
+        raise Refused("conversation-mismatch", "the conversation is not that of the tenant, the channel and the thread")
+    if envelope.subject != message.conversation or record.key != message.conversation.encode():
+        raise Refused("conversation-mismatch", "ce_subject or the record's key is not the message's conversation")
 
 
 def _forwarded(receipt: DeliveryReceipt) -> ReceiptForwarded:

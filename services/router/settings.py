@@ -10,4 +10,4 @@ from tandem.settings import Settings
 class RouterSettings(Settings):
     """What only the router reads."""
 
-    router_in_flight: int = Field(256, ge=1, description="messages classified at once")
+    router_warm: bool = Field(True, description="embed every tenant's examples at the start, beside the work")
