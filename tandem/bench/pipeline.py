@@ -32,7 +32,7 @@ TICKET_S = 60.0
 FILES = {
     "pack.yaml": (
         "name: pipeline\nclassifier: rule\nlanguages: [en]\n"
-        "slots: {order: {pattern: '\\b\\d+\\b', ask: Which order?}}\n"
+        "slots: {order: {pattern: '\\b\\d+\\b', ask: 'Which order?'}}\n"
     ),
     "intents.yaml": (
         "- {name: work, description: The synthetic ticket, scenario: operate, procedure: work, label: work,\n"

@@ -38,6 +38,7 @@ def pipeline(
         home = Path(folder)
         os.environ.update(TANDEM_BUS=bus, TANDEM_HOME=str(home), TANDEM_PACKS=str(home / "own-packs"))
         os.environ.setdefault("TANDEM_PREFIX", f"bench-{os.getpid()}")
+        os.environ.setdefault("TANDEM_LOG_LEVEL", "WARNING")
         os.environ.setdefault("TANDEM_SHARDS", "8")
         os.environ.setdefault("TANDEM_WORK_PARTITIONS", "4")
         settings = read_settings()
