@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 
 from services.router.spans import Found
+from tandem.text import words
+
+YES_NO = "yes_no"
 
 _YES = (
     r"yes+|yeah|yea|yep|yup|sure(?: thing)?|ok|okay|of course|certainly|absolutely|definitely|correct"
@@ -13,7 +16,7 @@ _YES = (
     r"|that'?s (?:right|correct|fine|ok(?:ay)?)|sounds (?:good|fine)"
     r"|(?:please )?(?:do(?: it| so| that)?|go ahead|proceed|continue)"
     r"|(?:i )?(?:confirm(?:ed)?|agree|consent|approve)|no problem|fine by me|it (?:does|did|is|was)"
-    r"|是的?|对的?|好的?|好啊|行|可以的?|同意|确认|确定|没问题|没错|嗯+|当然|继续吧?|开通?吧|请(?:继续|执行|操作)"
+    r"|是的?|对的?|好的?|好啊|行的?|可以的?|要的?|需要|同意|确认|确定|没问题|没错|嗯+|当然|继续吧?|开通?吧|请(?:继续|执行|操作)"
 )
 _NO = (
     r"no+|nope|nah|no way|not (?:now|yet|really|today)|never ?mind|(?:please )?(?:don'?t|do not)(?: do (?:it|that|so))?"
@@ -28,16 +31,40 @@ _FILLER = (
 )
 _PURE = re.compile(rf"(?:(?P<no>{_NO})|(?P<yes>{_YES})|(?:{_FILLER}))(?![a-z'])", re.IGNORECASE)
 _GAP = re.compile(r"[\s,.!;:，。！；、~()\-…👍🙏😊]+")
-_NO_PROBLEM = re.compile(r"\bno problem\b|没问题|没错", re.IGNORECASE)
-_LEADS_YES = re.compile(rf"(?:{_YES})(?![a-z'])", re.IGNORECASE)
-_LEADS_NO = re.compile(rf"(?:{_NO})(?![a-z'])", re.IGNORECASE)
+_NO_PROBLEM = re.compile(r"\bno problem\b|没有?问题|没错", re.IGNORECASE)
+_LEAD = re.compile(rf"(?:(?P<no>{_NO})|(?P<yes>{_YES}))(?![a-z'])", re.IGNORECASE)
+_PLAIN = re.compile(
+    r"(?:no+|nope|nah|yes+|yeah|yea|yep|yup|sure|ok|okay|of course|certainly|absolutely|definitely|go ahead)$",
+    re.IGNORECASE,
+)
+"""Words that are an answer even with no comma after them."""
+
+_NEW_CLAUSE = ",.!;:，。！；、"
+_DENIES = re.compile(
+    r"\s+(?:i|we|it|that|this|leave|keep|don'?t|do not|need|please|stop|cancel|not|thanks?|thank you)\b", re.IGNORECASE
+)
+"""What follows a "no" that is an answer; another word makes it that word's ("no idea", "no money")."""
+
+_ASKS = re.compile(
+    r"\W*(?:(?:so|and|but|then|now)\s+)*(?:how|what|which|where|when|who|why|can|could|do|does|is|are|will|would|should)\b"
+    r"|怎么|什么|哪|吗|多少|如何|为何|几",
+    re.IGNORECASE,
+)
 _DOUBT = re.compile(
     r"\b(?:but|unless|except|wait|first|however|not sure|maybe|later|don'?t|do not|no|not|cancel|stop|instead|if)\b"
     r"|但是?|不过|等等|先|除非|如果|也许|不确定|取消|不",
     re.IGNORECASE,
 )
+_AGREES = re.compile(r"\b(?:yes|yeah|yep|ok|okay|sure|go ahead|please do)\b|是的|好的|可以|同意", re.IGNORECASE)
 _LONGEST = 200
 """Characters of a message that may still be a yes or no."""
+
+PURE = 0.97
+LED = 0.8
+INCIDENTAL = 0.35
+"""Below what counts as consent: a yes or no in front of something else."""
+
+_MANY_WORDS = 14
 
 _ORDINALS = {
     **dict.fromkeys(("first", "1st", "former"), 1),
@@ -61,19 +88,31 @@ _ZH_ORDINAL = re.compile(r"第([一二两三四五1-9])[个项条单]?|最后[�
 
 
 def find_yes_no(text: str) -> Iterator[Found]:
-    """`yes_no`, at most once. Nothing for a question, a hedge or a contradiction."""
+    """`yes_no`, at most once: sure if the message says no more, less so the more it says. Nothing for a question, a hedge or
+    a contradiction."""
     stripped = text.strip()
     if not stripped or len(stripped) > _LONGEST or stripped.endswith(("?", "？")):
         return
     pure = _pure(stripped)
     if pure is not None:
-        yield Found("yes_no", pure, 0, len(text), confidence=0.97)
+        yield Found(YES_NO, pure, 0, len(text), confidence=PURE)
         return
-    for pattern, value in ((_LEADS_YES, True), (_LEADS_NO, False)):
-        match = pattern.match(stripped)
-        if match and _separate(stripped, match.end()) and not (value and _DOUBT.search(stripped, match.end())):
-            yield Found("yes_no", value, 0, match.end(), confidence=0.8)
-            return
+    lead = _LEAD.match(stripped)
+    confidence = _led(lead, stripped[lead.end() :]) if lead else 0.0
+    if lead and confidence:
+        yield Found(YES_NO, lead.lastgroup == "yes", 0, lead.end(), confidence=confidence)
+
+
+def _led(lead: re.Match[str], rest: str) -> float:
+    """How surely a message that begins with a yes or no, and goes on, is that answer; 0 if it contradicts itself."""
+    yes, clause = lead.lastgroup == "yes", rest[0] in _NEW_CLAUSE
+    if not clause and not (rest[0] == " " and _PLAIN.match(lead.group())):
+        return 0.0
+    if (_DOUBT if yes else _AGREES).search(rest):
+        return 0.0
+    if _ASKS.match(rest) or len(words(rest)) > _MANY_WORDS:
+        return INCIDENTAL
+    return LED if clause or yes or _DENIES.match(rest) else INCIDENTAL
 
 
 def _pure(text: str) -> bool | None:
@@ -92,11 +131,6 @@ def _pure(text: str) -> bool | None:
             said.add(match.lastgroup == "yes")
         at = match.end()
     return said.pop() if len(said) == 1 else None
-
-
-def _separate(text: str, end: int) -> bool:
-    """A leading word counts if punctuation, a space and a new clause, or nothing follows."""
-    return end >= len(text) or text[end] in ",.!;:，。！；、 "
 
 
 def find_ordinals(text: str) -> Iterator[Found]:

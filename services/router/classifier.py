@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 
@@ -65,8 +66,7 @@ class Classifier:
         own = [
             Example(neutral(text), intent.name)
             for intent in pack.intents.values()
-            for texts in intent.examples.values()
-            for text in texts
+            for text in (*chain.from_iterable(intent.examples.values()), *intent.label.values())
         ]
         features = word_features if pack.classifier == "rule" else piece_features
         self._latin = [e for e in own if not is_cjk(e.text)] + _background("en")

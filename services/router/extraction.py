@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from services.router import spans
-from services.router.answers import find_ordinals, find_yes_no
+from services.router.answers import PURE, YES_NO, find_ordinals, find_yes_no
 from services.router.dates import find_dates
 from services.router.recognisers import find_general
 from services.router.sensitive import PASSWORD, find_sensitive
@@ -33,7 +33,7 @@ class Extraction:
     """What a text holds."""
 
     masked: str  # with sensitive values replaced by their slot's name
-    rest: str  # without ids, numbers and addresses: the customer's own words
+    rest: str  # without ids, numbers, addresses and a bare yes or no: the customer's own words
     gist: str  # with ids called by their slot's name: what messages are compared by
     values: tuple[TypedValue, ...]
     sensitive: tuple[Found, ...] = ()  # where the masked ones stand
@@ -89,6 +89,8 @@ class Extractor:
         return [*own, *secret, *filled, *plain, *answers]
 
     def _is_no_word(self, value: Found) -> bool:
+        if value.slot == YES_NO:
+            return value.confidence >= PURE
         if value.sensitive or value.slot in _NOT_WORDS:
             return True
         return value.clear and value.slot not in self._worded

@@ -17,7 +17,7 @@ _SCRIPTS = (
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _FUNCTION_WORDS = {
-    "en": "the a an is are was to of and my i you it can not how what in on for please with have this that do yes hello",
+    "en": "the a an is are was to of and my i you it can not how what in on for please with have this that do yes no hello",
     "de": "der die das ich nicht ist und ein eine mein wie zu mit auf bitte kann habe wir es sind",
     "fr": "le la les je ne pas est et un une mon comment de du des avec pour vous nous suis ai bonjour",
     "es": "el la los las yo no es y un una mi como de con para por que tengo puedo hola está",
