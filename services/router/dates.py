@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 
 from services.router.spans import Found
 
@@ -53,10 +54,8 @@ _NUMERIC = re.compile(r"(?<![\d/.])(\d{1,2})[/.](\d{1,2})[/.](\d{4})(?![\d/])")
 _MONTH_DAY = re.compile(rf"\b({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s+(\d{{4}}))?", re.IGNORECASE)
 _DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})\b\.?(?:,?\s+(\d{{4}}))?", re.IGNORECASE)
 _ZH_DATE = re.compile(r"(?:(\d{4})年)?(\d{1,2})月(\d{1,2})[日号]")
-_RELATIVE_DAY = re.compile(
-    "|".join((r"\bday after tomorrow\b", r"\b(?:today|tonight|tomorrow|yesterday)\b", *list(_RELATIVE)[5:])),
-    re.IGNORECASE,
-)
+_RELATIVE_DAY = re.compile(r"\bday after tomorrow\b|\b(?:today|tonight|tomorrow|yesterday)\b", re.IGNORECASE)
+_ZH_RELATIVE_DAY = re.compile("|".join(word for word in _RELATIVE if not word.isascii()))
 _WEEKDAY = re.compile(rf"\b(?:(next|this|last)\s+)?({'|'.join(_DAYS)})\b", re.IGNORECASE)
 _ZH_WEEKDAY = re.compile(r"(下|上|这|本)?个?(?:周|星期|礼拜)([一二三四五六日天])")
 _IN_DAYS = re.compile(r"\b(?:in\s+(\d{1,3})\s+(day|week)s?|(\d{1,3})\s+(day|week)s?\s+ago)\b", re.IGNORECASE)
@@ -68,24 +67,37 @@ _NAMED_TIME = re.compile(r"\b(noon|midnight)\b", re.IGNORECASE)
 _ZH_CLOCK = re.compile(
     r"(上午|早上|凌晨|中午|下午|傍晚|晚上)?(\d{1,2}|[一二两三四五六七八九十]{1,3})点(半|\d{1,2}分?)?"
 )
-_HINT = re.compile(
-    rf"\d|day\b|tonight|tomorrow|noon|midnight|[天晚早]|周|星期|礼拜|点|{'|'.join(_DAYS)}", re.IGNORECASE
-)
+_DIGIT = re.compile(r"\d")
+_WORD = re.compile(r"day\b|tonight|tomorrow|noon|midnight", re.IGNORECASE)
+
+_LAST_DAY_MS = 4_102_444_800_000
+"""The year 2100: a channel's clock may be wrong, and a date has its limits."""
+
+_MANY = 50
+"""Dates taken from one message."""
 
 
 def find_dates(text: str, sent_at: int) -> Iterator[Found]:
     """`date` (ISO 8601) and `time` (HH:MM) values. `sent_at` in milliseconds."""
-    if not _HINT.search(text):
-        return
-    today = datetime.fromtimestamp(sent_at / 1000, UTC).date()
-    for pattern, read in _DATE_READERS:
-        for match in pattern.finditer(text):
+    kinds = {
+        "digit": _DIGIT.search(text) is not None,
+        "word": _WORD.search(text) is not None,
+        "chinese": not text.isascii(),
+    }
+    if any(kinds.values()):
+        today = datetime.fromtimestamp(min(max(sent_at, 0), _LAST_DAY_MS) / 1000, UTC).date()
+        yield from islice(_read(text, today, kinds), _MANY)
+
+
+def _read(text: str, today: date, kinds: dict[str, bool]) -> Iterator[Found]:
+    for kind, pattern, read in _DATE_READERS:
+        for match in pattern.finditer(text) if kinds[kind] else ():
             found = read(match, today)
             if found is not None:
                 day, confidence = found
                 yield Found("date", day.isoformat(), match.start(), match.end(), confidence=confidence)
-    for pattern, read_time in _TIME_READERS:
-        for match in pattern.finditer(text):
+    for kind, pattern, read_time in _TIME_READERS:
+        for match in pattern.finditer(text) if kinds[kind] else ():
             clock = read_time(match)
             if clock is not None:
                 yield Found("time", f"{clock[0]:02}:{clock[1]:02}", match.start(), match.end(), confidence=0.9)
@@ -183,19 +195,22 @@ def _valid(hour: int, minute: int) -> tuple[int, int] | None:
 DateReader = Callable[[re.Match[str], date], tuple[date, float] | None]
 TimeReader = Callable[[re.Match[str]], tuple[int, int] | None]
 
-_DATE_READERS: tuple[tuple[re.Pattern[str], DateReader], ...] = (
-    (_ISO, lambda m, today: _day(int(m[1]), int(m[2]), int(m[3]))),
-    (_NUMERIC, _numeric),
-    (_MONTH_DAY, lambda m, today: _nearest(m[3], _MONTHS[m[1].lower()], int(m[2]), today)),
-    (_DAY_MONTH, lambda m, today: _nearest(m[3], _MONTHS[m[2].lower()], int(m[1]), today)),
-    (_ZH_DATE, lambda m, today: _nearest(m[1], int(m[2]), int(m[3]), today)),
-    (_RELATIVE_DAY, _relative),
-    (_WEEKDAY, _weekday),
-    (_ZH_WEEKDAY, _zh_weekday),
-    (_IN_DAYS, _in_days),
+_DATE_READERS: tuple[tuple[str, re.Pattern[str], DateReader], ...] = (
+    ("digit", _ISO, lambda m, today: _day(int(m[1]), int(m[2]), int(m[3]))),
+    ("digit", _NUMERIC, _numeric),
+    ("digit", _MONTH_DAY, lambda m, today: _nearest(m[3], _MONTHS[m[1].lower()], int(m[2]), today)),
+    ("digit", _DAY_MONTH, lambda m, today: _nearest(m[3], _MONTHS[m[2].lower()], int(m[1]), today)),
+    ("chinese", _ZH_DATE, lambda m, today: _nearest(m[1], int(m[2]), int(m[3]), today)),
+    ("word", _RELATIVE_DAY, _relative),
+    ("chinese", _ZH_RELATIVE_DAY, _relative),
+    ("word", _WEEKDAY, _weekday),
+    ("chinese", _ZH_WEEKDAY, _zh_weekday),
+    ("digit", _IN_DAYS, _in_days),
 )
-_TIME_READERS: tuple[tuple[re.Pattern[str], TimeReader], ...] = (
-    (_CLOCK, _clock),
-    (_NAMED_TIME, _named),
-    (_ZH_CLOCK, _zh_clock),
+"""What a text must have for the pattern to be tried, the pattern, and what its matches mean."""
+
+_TIME_READERS: tuple[tuple[str, re.Pattern[str], TimeReader], ...] = (
+    ("digit", _CLOCK, _clock),
+    ("word", _NAMED_TIME, _named),
+    ("chinese", _ZH_CLOCK, _zh_clock),
 )

@@ -27,6 +27,9 @@ _WORDED = frozenset(("string", "date", "boolean"))
 
 MAX_VALUES = 40
 
+MAX_COMPARED = 2_000
+"""Characters of a message that say what it is about; values are looked for in all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
@@ -53,9 +56,9 @@ class Extractor:
         """Values of one text, and the text with the sensitive ones masked."""
         found = self._find(text, sent_at)
         ids = [value for value in found if self._is_no_word(value)]
-        rest = cut(text, ids)
+        rest = cut(text, ids)[:MAX_COMPARED]
         return Extraction(
-            masked=mask(text, found),
+            masked=mask(text, found)[:MAX_COMPARED],
             rest=rest,
             gist=self._gist(text, ids, is_cjk(rest)) if ids else rest,
             values=tuple(_typed(text, value) for value in found[:MAX_VALUES]),
@@ -71,7 +74,7 @@ class Extractor:
             label = self._named.get(value.slot, {})
             return f" {label.get('zh' if cjk else 'en', '')} "
 
-        return spans.replace(text, ids, name).strip()
+        return spans.replace(text, ids, name).strip()[:MAX_COMPARED]
 
     def _find(self, text: str, sent_at: int) -> list[Found]:
         own = self._slots.find(text)

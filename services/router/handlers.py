@@ -11,7 +11,7 @@ from tandem.bus.base import Outgoing, outgoing
 from tandem.bus.consume import Delivery
 from tandem.channels import Channels
 from tandem.clock import Clock
-from tandem.contracts.customer import CardActionPart, CustomerMessage, DeliveryReceipt
+from tandem.contracts.customer import MAX_TEXT, CardActionPart, CustomerMessage, DeliveryReceipt
 from tandem.contracts.inbox import InboxMessage, ReceiptForwarded, RoutedMessage
 from tandem.contracts.message import Envelope
 from tandem.contracts.topics import TICKET_INBOX
@@ -63,10 +63,11 @@ class Router:
         )
 
     async def _read(self, pack: Pack, message: CustomerMessage) -> Reading:
-        reader = self._readers.of(pack)
+        reader, text = self._readers.of(pack), joined(message)
+        if len(text) > MAX_TEXT:
+            raise InvalidMessage("too-long", f"{len(text)} characters in all parts; at most {MAX_TEXT}")
         if any(isinstance(part, CardActionPart) for part in message.parts):
-            return reader.press(joined(message), message.sent_at)
-        text = joined(message)
+            return reader.press(text, message.sent_at)
         if not text.strip():
             raise InvalidMessage("empty", "the message has no text and presses no button")
         return await reader.read(text, message.sent_at)

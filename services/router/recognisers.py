@@ -22,14 +22,14 @@ _PHONE_CUE = re.compile(
     r"(\+?\d[\d -]{5,17}\d)",
     re.IGNORECASE,
 )
-_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_NUMBER = r"\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,9})?|\d{1,15}(?:\.\d{1,9})?"
 AMOUNT = re.compile(
     rf"(?:[$€£¥￥]|\b(?:usd|eur|gbp|cny|rmb)\s?)\s?({_NUMBER})"
     rf"|({_NUMBER})\s?(?:dollars?|euros?|pounds?|yuan|bucks|usd|eur|gbp|cny|rmb|元|块钱?|美元|欧元|[$€£])(?![a-z])",
     re.IGNORECASE,
 )
-INTEGER = re.compile(r"(?<![\w.,/:@#%-])(\d{1,3}(?:,\d{3})+|\d{1,18})(?![\w@%]|[.,:/-]\d)", re.ASCII)
-DECIMAL = re.compile(r"(?<![\w.,/:@#-])(\d+\.\d+)(?![\w@]|\.\d)", re.ASCII)
+INTEGER = re.compile(r"(?<![\w.,/:@#%-])(\d{1,3}(?:,\d{3}){1,5}|\d{1,18})(?![\w@%]|[.,:/-]\d)", re.ASCII)
+DECIMAL = re.compile(r"(?<![\w.,/:@#-])(\d{1,15}\.\d{1,15})(?![\w@]|\.\d)", re.ASCII)
 _MANY = 20
 """Values of one kind taken from one message."""
 

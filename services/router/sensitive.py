@@ -17,12 +17,13 @@ _CN_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _SSN = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 _IDENTITY_CUE = re.compile(
     r"(?:passport|identity card|id card|national id|driver'?s licen[cs]e|social security|ssn|身份证|护照)"
-    r"(?:\s*(?:number|no\.?|#|号码|号))?\s*(?:is|was|:|=|:|是|为)?\s*([A-Za-z]{0,3}\d[A-Za-z0-9-]{5,19})",
+    r"(?:\s{0,3}(?:number|no\.?|#|号码|号))?\s{0,3}(?:is|was|:|=|：|是|为)?\s{0,3}([A-Za-z]{0,3}\d[A-Za-z0-9-]{5,19})",
     re.IGNORECASE,
 )
 _PASSWORD_CUE = re.compile(
     r"(?:\b(?:password|passwd|pwd|passphrase|passcode|api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?|pin(?: code)?)\b"
-    r"(?:\s+(?:to|for)\s+\w+)?\s*(?:is|was|:|=|to be)\s*|(?:密码|口令|密钥)\s*(?:是|为|:|:|=)\s*)"
+    r"(?:\s{1,3}(?:to|for)\s{1,3}\w{1,40})?\s{0,3}(?:is|was|:|=|：|to be)\s{0,3}"
+    r"|(?:密码|口令|密钥)\s{0,3}(?:是|为|:|=|：)\s{0,3})"
     r"(?:[\"“‘「`](?P<quoted>[^\"”’」`\n]{1,128})[\"”’」`]|'(?P<single>[^'\n]{1,128})'|(?P<bare>[^\s,，。;；]{3,128}))",
     re.IGNORECASE,
 )

@@ -64,7 +64,7 @@ _POSITIVE = re.compile(
     re.IGNORECASE,
 )
 _JOINED = re.compile(
-    r"\b(?:and (?:also|then|after that)|also|additionally|besides|another (?:thing|question)|first(?:ly)?\b.*\bthen"
+    r"\b(?:and (?:also|then|after that)|also|additionally|besides|another (?:thing|question)|first(?:ly)?\b.{0,200}\bthen"
     r"|as well as|both)\b"
     r"|另外|还有|同时|然后|并且|顺便|以及",
     re.IGNORECASE | re.DOTALL,

@@ -13,7 +13,7 @@ from tandem.packs.model import Pack, Slot
 from tandem.text import is_cjk, words
 
 _INLINE_FLAGS = re.compile(r"^\(\?[aiLmsux]+\)")
-_LABEL_LINK = r"\s*(?:number|no\.?|id)?\s*(?:is|was|=|:|:|是|为|叫)\s*"
+_LABEL_LINK = r"\s{0,3}(?:(?:number|no\.?|id)\s{0,3})?(?:is|was|=|:|：|是|为|叫)\s{0,3}"
 _LABEL_VALUE = (
     r"(?:\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|“([^”\n]{1,200})”|([^\s,;!?，。；！？][^,;!?\n，。；！？]{0,80}?))"
 )
@@ -24,7 +24,7 @@ _CUE_REACH = 40
 _COUNTING = frozenset(("integer", "number", "amount"))
 
 _MANY = 5
-"""Values of one slot taken from one message."""
+"""Values of one slot taken from one message; of sensitive ones all, as they must be masked."""
 
 GENERAL_TYPES = {
     "email": ("email",),
@@ -47,7 +47,7 @@ class PatternSlot:
 
     def find(self, text: str) -> Iterator[Found]:
         for number, match in enumerate(self.pattern.finditer(text)):
-            if number == _MANY:
+            if number >= _MANY and not self.slot.sensitive:
                 return
             group = "value" if "value" in match.re.groupindex else 0
             value = cast_value(match.group(group), self.slot.type)
