@@ -138,30 +138,41 @@ def _head(found: Found) -> Table:
     }
     if found.state is not None:
         rows["outcome"] = found.state.outcome or "–"
-        facts = (f"{name}={fact.value}" for name, fact in found.state.facts.items() if not fact.sensitive)
-        rows["facts"] = ", ".join(facts) or "–"
+        shown = {n: f.value for n, f in found.state.facts.items() if not f.sensitive and not n.startswith("_")}
+        rows["facts"] = ", ".join(f"{name}={value}" for name, value in shown.items()) or "–"
     for name, value in rows.items():
         table.add_row(Text(name, style="dim"), Text(value))
     return table
 
 
+TOLD_OTHERWISE = frozenset({"timer_fired", "question_asked", "effect_done", "plan_finished"})
+"""Events that another line of the timeline tells as well; `--json` has them all."""
+
+
 def _timeline(found: Found, packs: Packs) -> Table:
-    table = Table("time", "owner", "what", "sentence of the procedure", "effect", "cost", title_justify="left")
+    """What happened, in order. A sentence is written once, above all that it made happen."""
+    table = Table("time", "owner", "what", "effect", "cost", title_justify="left", show_lines=False)
+    before = ""
     for events, event in _events(found):
-        table.add_row(
-            clock_text(events.at),
-            events.owner,
-            Text(what(event)),
-            Text(sentence_text(packs, events.pack, event), style="italic"),
-            (event.effect or "")[:8],
-            cost_text(event.cost) if event.cost else "",
-        )
+        if event.kind in TOLD_OTHERWISE:
+            continue
+        sentence = sentence_text(packs, events.pack, event)
+        if sentence and sentence != before:
+            table.add_row("", "", Text(sentence, style="italic yellow"), "", "")
+            before = sentence
+        effect, cost = (event.effect or "")[:8], cost_text(event.cost) if event.cost else ""
+        table.add_row(clock_text(events.at), events.owner, Text(what(event)), effect, cost)
     return table
 
 
 def what(event: Event) -> str:
-    """An event in words."""
-    parts = [event.kind.replace("_", " "), event.name or "", event.status or ""]
+    """An event in words. Names that are ids of messages and questions say nothing to people."""
+    name = (
+        ""
+        if event.kind in ("message_received", "reply_sent") or event.kind.startswith(("question", "consent"))
+        else event.name
+    )
+    parts = [event.kind.replace("_", " "), name or "", event.status or ""]
     head = " ".join(part for part in parts if part)
     return f"{head}: {event.text}" if event.text else head
 
@@ -180,6 +191,9 @@ def sentence_text(packs: Packs, pack: str, event: Event) -> str:
 
 def cost_text(cost: Cost) -> str:
     """Calls, tokens and money."""
-    parts = [f"{cost.calls} calls" if cost.calls else "", f"{cost.tokens} tokens" if cost.tokens else ""]
+    parts = [
+        f"{cost.calls} call{'s' if cost.calls > 1 else ''}" if cost.calls else "",
+        f"{cost.tokens} tokens" if cost.tokens else "",
+    ]
     parts.append(f"{cost.micros / 1_000_000:.4f}" if cost.micros else "")
     return ", ".join(part for part in parts if part) or "nothing"

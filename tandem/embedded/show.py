@@ -41,7 +41,8 @@ SHOWN = {
 
 
 def money(cost: Cost) -> str:
-    return f"{cost.calls} calls, {cost.micros / 1_000_000:.4f}"
+    """Calls, and money in the pack's currency."""
+    return f"{cost.calls} call{'' if cost.calls == 1 else 's'}, cost {cost.micros / 1_000_000:.4f}"
 
 
 def running(played: Sequence[Played]) -> RenderableType:
@@ -126,7 +127,7 @@ def _reply(reply: Reply | None, event: Event) -> Iterator[tuple[Text, Renderable
 
 def _event(event: Event, pack: Pack) -> Text:
     text = Text(style="dim")
-    if event.name:
+    if event.name and not event.kind.startswith("consent"):
         text.append(event.name, style="yellow")
     arguments = event.data.get("arguments")
     if isinstance(arguments, dict) and arguments:

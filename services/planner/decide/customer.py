@@ -113,6 +113,10 @@ def read(draft: Draft) -> None:
         handover(draft, "customer_asked")
         return
     if draft.outcome is not None and not draft.questions:
+        if _thanks(messages, route):
+            draft.say("welcome")
+            resolve(draft, "confirmed")
+            return
         _reopen(draft)
     found = match(draft, messages)
     if found.kind == "answer" and found.question:
@@ -165,6 +169,12 @@ def _new_topic(draft: Draft, route: Route) -> bool:
     if route.intent is None or plan is None or route.intent == plan.intent:
         return False
     return route.confidence >= draft.pack.thresholds.switch
+
+
+def _thanks(messages: Sequence[Unread], route: Route) -> bool:
+    """A kind word after the matter was settled is no new matter."""
+    asks = any("?" in message.text or "？" in message.text or message.values for message in messages)
+    return route.sentiment == "positive" and route.intent is None and not asks
 
 
 def _reopen(draft: Draft) -> None:

@@ -54,6 +54,7 @@ TEXTS: dict[str, Texts] = {
     },
     "follow_up": {"en": "Did that solve it?", "zh": "问题解决了吗？"},
     "confirmed": {"en": "Glad to hear it.", "zh": "很高兴能帮到您。"},
+    "welcome": {"en": "You are welcome.", "zh": "不客气。"},
     "unsuccessful": {"en": "That did not work.", "zh": "操作没有成功。"},
     "budget": {
         "en": "This needs more work than I may do by myself. A colleague will go on with you here.",

@@ -403,3 +403,13 @@ def test_the_follow_up_asks_whether_it_worked(worked: bool, status: Status) -> N
     world.press("yes" if worked else "no", world.question)
     assert world.t.status is status
     assert world.t.outcome == ("confirmed" if worked else "not_solved")
+
+
+def test_thanks_after_the_answer_is_no_new_matter() -> None:
+    world = World()
+    world.say("what does it cost?", "prices")
+    world.answer("Ten.")
+    world.say("thank you", route={"sentiment": "positive"})
+    assert world.last == "You are welcome."
+    assert world.t.outcome == "confirmed"
+    assert world.t.reopened == 0
