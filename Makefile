@@ -1,0 +1,43 @@
+# Tandem. `make help` lists the targets.
+
+UV_HOME := .cache/uv-bootstrap
+UV := $(shell command -v uv 2>/dev/null || echo $(UV_HOME)/bin/uv)
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.PHONY: help demo test lint up proto schemas clean
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(UV_HOME)/bin/uv:
+	python3 -m venv $(UV_HOME)
+	$(UV_HOME)/bin/pip install --quiet uv
+
+.venv/.synced: pyproject.toml uv.lock | $(if $(findstring $(UV_HOME),$(UV)),$(UV_HOME)/bin/uv)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+demo: .venv/.synced  ## Start the whole platform in one process and play every example conversation
+	$(BIN)/tandem demo
+
+up: .venv/.synced  ## Start the whole platform in one process, with the example business system
+	$(BIN)/tandem up --example
+
+lint: .venv/.synced  ## Style, types, import rules, packs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/tandem pack check packs/cloud_support
+
+test: lint  ## Everything: lint, types, import rules, and all tests, also on a real Kafka and a real Redis
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+proto: .venv/.synced  ## Generate the gRPC stubs
+	$(BIN)/python -m tandem.rpc.generate
+
+schemas: .venv/.synced  ## Generate docs/asyncapi.yaml and docs/schemas
+	$(BIN)/tandem schemas
+
+clean:  ## Remove what was generated here; caches in the home folder stay
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .tandem
