@@ -106,7 +106,7 @@ def _story(case: Case, pack: Pack) -> Iterator[tuple[Text, RenderableType]]:
     bars = {card.card: card for card in case.cards.values()}
     for event in case.events:
         if event.kind == "message_received":
-            yield Text("customer", style="bold"), Text(event.text or "[button]")
+            yield Text("customer", style="bold"), Text(event.text)
         elif event.kind == "reply_sent":
             yield from _reply(next(replies, None), event)
         elif event.kind in SHOWN:
@@ -134,6 +134,8 @@ def _event(event: Event, pack: Pack) -> Text:
         text.append("(" + ", ".join(f"{name}={value}" for name, value in arguments.items()) + ")")
     if event.kind == "effect_done":
         text.append(f" effect {(event.effect or '')[:8]}")
+        if event.data.get("evidence"):
+            text.append(f", evidence {event.data['evidence']}")
         if event.data.get("repeated"):
             text.append(" (done before, answered from the log)")
     if event.text:

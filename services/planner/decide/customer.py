@@ -51,7 +51,13 @@ def on_message(draft: Draft, routed: RoutedMessage) -> None:
     draft.language = routed.route.language if routed.route.language in draft.pack.languages else draft.language
     draft.route = routed.route
     draft.remember("customer", text or (press.action if press else ""))
-    draft.event("message_received", text=text, name=message.id, rung=routed.route.rung, data=_routing(routed.route))
+    draft.event(
+        "message_received",
+        text=text or (f"[{press.action}]" if press else ""),
+        name=message.id,
+        rung=routed.route.rung,
+        data=_routing(routed.route),
+    )
     if draft.owner != "bot" or draft.status is Status.HANDED_OVER:
         draft.answering = (message.id,)
         draft.ask_expert(expert_task(draft, "message", "the customer wrote", text))

@@ -128,7 +128,7 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
                 sentence=step.sentence,
                 procedure=plan.procedure,
                 effect=result.effect,
-                data={"repeated": result.repeated},
+                data={"repeated": result.repeated, "evidence": result.evidence},
             )
             walk.complete(draft, step, result=result.output)
         case "failed":
