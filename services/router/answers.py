@@ -46,10 +46,10 @@ _DENIES = re.compile(
 """What follows a "no" that is an answer; another word makes it that word's ("no idea", "no money")."""
 
 _ASKS = re.compile(
-    r"\W*(?:(?:so|and|but|then|now)\s+)*(?:how|what|which|where|when|who|why|can|could|do|does|is|are|will|would|should)\b"
-    r"|怎么|什么|哪|吗|多少|如何|为何|几",
+    r"\W*(?:(?:so|and|but|then|now)\s+)*(?:how|what|which|where|when|who|why|can|could|do|does|is|are|will|would|should)\b",
     re.IGNORECASE,
 )
+_ZH_ASKS = re.compile(r"怎么|怎样|什么|哪|吗|多少|如何|为何|几")
 _DOUBT = re.compile(
     r"\b(?:but|unless|except|wait|first|however|not sure|maybe|later|don'?t|do not|no|not|cancel|stop|instead|if)\b"
     r"|但是?|不过|等等|先|除非|如果|也许|不确定|取消|不",
@@ -110,7 +110,7 @@ def _led(lead: re.Match[str], rest: str) -> float:
         return 0.0
     if (_DOUBT if yes else _AGREES).search(rest):
         return 0.0
-    if _ASKS.match(rest) or len(words(rest)) > _MANY_WORDS:
+    if _ASKS.match(rest) or _ZH_ASKS.search(rest) or len(words(rest)) > _MANY_WORDS:
         return INCIDENTAL
     return LED if clause or yes or _DENIES.match(rest) else INCIDENTAL
 

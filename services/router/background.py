@@ -188,7 +188,8 @@ OFF_TOPIC: dict[str, tuple[str, ...]] = {
 _VAGUE_WORDS = """hello hi hey good morning afternoon evening day help support need want problem problems issue issues trouble
 question questions error errors wrong work works working worked broken broke fail fails failed failing fix fixed something
 anything nothing everything thing things stopped again still now today thanks thank bye goodbye ok okay please sir madam team
-there someone know tell look check assist assistance urgent asap quickly really get got make anyone one moment situation"""
+some any bit little there someone know tell look check assist assistance urgent asap quickly really get got make
+anyone one moment situation"""
 VAGUE_WORDS = frozenset(_VAGUE_WORDS.split())
 """Content words that say nothing by themselves."""
 

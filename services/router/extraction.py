@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from services.router import spans
 from services.router.answers import PURE, YES_NO, find_ordinals, find_yes_no
 from services.router.dates import find_dates
-from services.router.recognisers import find_general
+from services.router.recognisers import find_general, find_wholes
 from services.router.sensitive import PASSWORD, find_sensitive
 from services.router.slots import Slots, compile_slots
 from services.router.spans import Found, cut, mask, masked
@@ -77,7 +77,8 @@ class Extractor:
         return spans.replace(text, ids, name).strip()[:MAX_COMPARED]
 
     def _find(self, text: str, sent_at: int) -> list[Found]:
-        own = self._slots.find(text)
+        wholes = find_wholes(text)
+        own = [value for value in self._slots.find(text) if not any(value.inside(whole) for whole in wholes)]
         clear = [value for value in own if value.clear]
         secret = _apart(find_sensitive(text), [])
         secret = [value for value in secret if value.slot == PASSWORD or value.free_of(clear)]

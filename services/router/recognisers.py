@@ -30,6 +30,8 @@ AMOUNT = re.compile(
 )
 INTEGER = re.compile(r"(?<![\w.,/:@#%-])(\d{1,3}(?:,\d{3}){1,5}|\d{1,18})(?![\w@%]|[.,:/-]\d)", re.ASCII)
 DECIMAL = re.compile(r"(?<![\w.,/:@#-])(\d{1,15}\.\d{1,15})(?![\w@]|\.\d)", re.ASCII)
+_PHONE_DIGITS = 7
+
 _MANY = 20
 """Values of one kind taken from one message."""
 
@@ -58,12 +60,22 @@ def _addresses(pattern: re.Pattern[str], text: str) -> Iterator[Found]:
 
 def find_phones(text: str) -> Iterator[Found]:
     """`phone`: by its form, or digits after a word for it."""
-    if sum(map(str.isdigit, text)) < 7:
+    if sum(map(str.isdigit, text)) < _PHONE_DIGITS:
         return
     for match in _PHONE_FORM.finditer(text):
         yield Found("phone", _dial(match.group()), match.start(), match.end(), confidence=0.9)
     for match in _PHONE_CUE.finditer(text):
         yield Found("phone", _dial(match.group(1)), match.start(1), match.end(1), confidence=0.9)
+
+
+def find_wholes(text: str) -> list[Found]:
+    """E-mail addresses and phones by their form: a number in one is a part of it and nothing else."""
+    found: list[Found] = []
+    if "@" in text:
+        found += [Found("email", match.group(), match.start(), match.end()) for match in EMAIL.finditer(text)]
+    if sum(map(str.isdigit, text)) >= _PHONE_DIGITS:
+        found += [Found("phone", match.group(), match.start(), match.end()) for match in _PHONE_FORM.finditer(text)]
+    return found
 
 
 def find_numbers(text: str) -> Iterator[Found]:

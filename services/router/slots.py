@@ -97,13 +97,15 @@ class Slots:
         return [found for slot in self.own for found in slot.find(text)]
 
     def fill(self, general: Found, text: str) -> list[Found]:
-        """The slot that a general value fills, if it is plain which: its label stands before the value, or no other slot
+        """The slot that a general value fills, if it is plain which: its label stands nearest before the value, or no other slot
         is of that type (for a number, which may count anything, only if the message is no more than it)."""
         slots = self.typed.get(general.slot, ())
         before = text[max(0, general.start - _CUE_REACH) : general.start].lower()
-        cued = [slot for slot in slots if any(label in before for label in labels_of(slot))]
-        if len(cued) == 1:
-            return [_found(cued[0], general.value, general.start, general.end, general.confidence)]
+        cued = {slot.name: (_end_of_label(slot, before), slot) for slot in slots}
+        ends = sorted((end for end, _ in cued.values() if end), reverse=True)
+        if ends and ends.count(ends[0]) == 1:
+            nearest = next(slot for end, slot in cued.values() if end == ends[0])
+            return [_found(nearest, general.value, general.start, general.end, general.confidence)]
         alone = general.slot not in _COUNTING or not words(text[: general.start] + text[general.end :])
         if len(slots) == 1 and alone:
             return [_found(slots[0], general.value, general.start, general.end, general.confidence * 0.95)]
@@ -152,6 +154,11 @@ def labels_of(slot: Slot) -> list[str]:
     """What the slot is called, longest first, in lower case."""
     labels = {slot.name.replace("_", " "), *slot.label.values()} - {""}
     return sorted((label.lower() for label in labels), key=len, reverse=True)
+
+
+def _end_of_label(slot: Slot, before: str) -> int:
+    """Where the slot's last label ends; 0 if there is none."""
+    return max((at + len(label) for label in labels_of(slot) if (at := before.rfind(label)) >= 0), default=0)
 
 
 def _found(slot: Slot, value: Json, start: int, end: int, confidence: float) -> Found:

@@ -23,6 +23,11 @@ class Found:
     def overlaps(self, other: Found) -> bool:
         return self.start < other.end and other.start < self.end
 
+    def inside(self, other: Found) -> bool:
+        """True if it is a part of the other and not the whole."""
+        length = other.end - other.start
+        return other.start <= self.start and self.end <= other.end and self.end - self.start < length
+
     def free_of(self, others: Iterable[Found]) -> bool:
         """True if no other value stands at the same place."""
         return not any(self.overlaps(other) for other in others)
