@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 
-from services.router.handlers import NAME, Router
-from services.router.reading import Readers
+from services.router.handlers import Desk, handle
 from services.router.settings import RouterSettings
-from services.router.warmup import Warmup
 from tandem import telemetry
 from tandem.bus.consume import ConsumeLoop, LoopPolicy
 from tandem.contracts.topics import CUSTOMER_MESSAGES
-from tandem.service import Component, Service
+from tandem.service import Service
 from tandem.wiring import Wiring
 
 
 def build(settings: RouterSettings, wiring: Wiring) -> Service:
-    """The service: one consume loop, in order within a conversation."""
-    channels, packs = wiring.channels(), wiring.packs()
-    readers = Readers(wiring.llm, wiring.clock)
+    """A consume loop, in order within a conversation."""
+    desk = Desk(wiring.channels(), wiring.packs(), wiring.llm, wiring.clock)
     loop = ConsumeLoop(
         wiring.bus(),
-        group=NAME,
+        group="router",
         topics=[CUSTOMER_MESSAGES],
-        handler=Router(channels, packs, readers, wiring.clock),
+        handler=partial(handle, desk=desk),
         policy=LoopPolicy(max_in_flight=settings.max_in_flight, ordered=True),
         clock=wiring.clock,
-        name=NAME,
-        around=partial(telemetry.consume_span, name=NAME),
+        name="router",
+        around=partial(telemetry.consume_span, name="router"),
     )
-    components: list[Component] = [loop]
-    if settings.router_warm:
-        components.append(Warmup(channels, packs, readers))
-    return Service(NAME, wiring, components)
+    return Service("router", wiring, [loop])

@@ -6,6 +6,7 @@ examples insist (L2 towards the prior). With no examples the prior speaks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _STEPS = 12
+_FLAT = 30.0
 _PULL = 0.15
 """Strength of the prior, in examples per unit of squared weight."""
 
@@ -26,11 +28,12 @@ class Logistic:
 
     def __call__(self, *features: float) -> float:
         *slopes, bias = self.weights
-        return float(sigmoid(np.float64(bias + sum(w * x for w, x in zip(slopes, features, strict=True)))))
+        x = bias + sum(w * x for w, x in zip(slopes, features, strict=True))
+        return 1.0 / (1.0 + math.exp(-min(max(x, -_FLAT), _FLAT)))
 
 
-def sigmoid(x: Floats | np.float64) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -30, 30))))
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -_FLAT, _FLAT))))
 
 
 def fit(prior: Logistic, features: Floats, truth: Floats) -> Logistic:
@@ -41,7 +44,7 @@ def fit(prior: Logistic, features: Floats, truth: Floats) -> Logistic:
     x = np.column_stack((features, np.ones(len(features))))
     weights = start.copy()
     for _ in range(_STEPS):
-        p = sigmoid(x @ weights)
+        p = _sigmoid(x @ weights)
         gradient = x.T @ (p - truth) + _PULL * (weights - start)
         curvature = (x * (p * (1 - p))[:, None]).T @ x + _PULL * np.eye(len(start))
         step = np.linalg.solve(curvature, gradient)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from tandem.settings import Settings
 
 
 class RouterSettings(Settings):
-    """What only the router reads."""
-
-    router_warm: bool = Field(True, description="embed every tenant's examples at the start, beside the work")
+    """The router has none of its own."""

@@ -6,6 +6,7 @@ that makes us is learnt from the examples themselves, each held out in turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,7 @@ class View:
         self._labels = sorted({example.label for example in kept})
         self._starts = [next(i for i, e in enumerate(kept) if e.label == label) for label in self._labels]
         self._intents = [i for i, label in enumerate(self._labels) if not label.startswith("~")]
+        self._background = [self._labels.index(x) if x in self._labels else None for x in (OFF_TOPIC, VAGUE)]
         self._confidence, self._out_of_scope = priors
         if self._intents:
             self._calibrate(kept, matrix[np.ix_(keep, keep)])
@@ -96,25 +98,23 @@ class View:
         return self._verdict(np.maximum.reduceat(similarities, self._starts))
 
     def _verdict(self, nearness: Matrix) -> Verdict:
-        scores = sorted(((float(nearness[i]), self._labels[i]) for i in self._intents), reverse=True)
-        best, lead, ahead, off, vague = self._features(nearness)
+        near = nearness.tolist()
+        scores = sorted(((near[i], self._labels[i]) for i in self._intents), reverse=True)
+        best, lead, ahead, off, vague = self._features(near)
         confidence = self._confidence(best, lead, ahead)
         out = self._out_of_scope(best, off, vague) * (1 - confidence)
-        others = np.exp((np.array([score for score, _ in scores[1:]]) - best) / _SPREAD)
-        left = (1 - confidence - out) * others / (others.sum() + np.exp(-ahead / _SPREAD) + 1.0)
+        others = [math.exp((score - best) / _SPREAD) for score, _ in scores[1:]]
+        share = (1 - confidence - out) / (sum(others) + math.exp(-ahead / _SPREAD) + 1.0)
         candidates = [(scores[0][1], confidence)]
-        candidates += [(label, min(float(p), confidence)) for (_, label), p in zip(scores[1:], left, strict=True)]
+        candidates += [(label, min(share * p, confidence)) for (_, label), p in zip(scores[1:], others, strict=True)]
         return Verdict(tuple(candidates), out, best)
 
-    def _features(self, nearness: Matrix) -> tuple[float, float, float, float, float]:
-        intents = sorted((float(nearness[i]) for i in self._intents), reverse=True)
+    def _features(self, near: list[float]) -> tuple[float, float, float, float, float]:
+        """Of the best intent: its similarity, its lead over the next and over the background; then the background's own."""
+        intents = sorted((near[i] for i in self._intents), reverse=True)
         best, second = intents[0], intents[1] if len(intents) > 1 else 0.0
-        off = self._nearness_of(nearness, OFF_TOPIC)
-        vague = self._nearness_of(nearness, VAGUE)
+        off, vague = (near[i] if i is not None else 0.0 for i in self._background)
         return best, best - second, best - max(off, vague), off, vague
-
-    def _nearness_of(self, nearness: Matrix, label: str) -> float:
-        return float(nearness[self._labels.index(label)]) if label in self._labels else 0.0
 
     def _calibrate(self, examples: list[Example], matrix: Matrix) -> None:
         """Hold each example out; classes with one example have nothing left to be found by."""
@@ -127,9 +127,9 @@ class View:
         for example, row in zip(examples, matrix, strict=True):
             if sizes[example.label] < 2:
                 continue
-            nearness = np.maximum.reduceat(row, self._starts)
-            best, lead, ahead, off, vague = self._features(nearness)
-            top = max(self._intents, key=lambda i: float(nearness[i]))
+            near = np.maximum.reduceat(row, self._starts).tolist()
+            best, lead, ahead, off, vague = self._features(near)
+            top = max(self._intents, key=near.__getitem__)
             confident.append((best, lead, ahead))
             right.append(float(self._labels[top] == example.label))
             outside.append((best, off, vague))

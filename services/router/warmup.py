@@ -23,12 +23,17 @@ class Warmup:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
+        stopping = asyncio.create_task(self._stopping.wait(), name="router:stopping")
         warming = asyncio.create_task(self._warm(), name="router:warm")
         try:
-            await self._stopping.wait()
+            await asyncio.wait((warming, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if warming.done():
+                warming.result()
+            await stopping
         finally:
             warming.cancel()
-            await asyncio.gather(warming, return_exceptions=True)
+            stopping.cancel()
+            await asyncio.gather(warming, stopping, return_exceptions=True)
 
     async def stop(self, grace_s: float) -> None:
         self._stopping.set()
