@@ -1,0 +1,1 @@
+"""rag_agent: grounded answers from a pack's knowledge, with citations."""

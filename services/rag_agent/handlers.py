@@ -1,0 +1,90 @@
+"""rag_agent's one task: answer from the knowledge, or say that it does not answer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.rag_agent import composition
+from services.rag_agent.ranking import Ranked, rank
+from tandem.agent import Handler, Result
+from tandem.contracts.tasks import Answer, AnswerQuestion, Task
+from tandem.errors import Unavailable
+from tandem.packs.model import Pack
+from tandem.packs.registry import Packs
+from tandem.rpc.ports import Llm
+from tandem.vectors.base import KNOWLEDGE, Vectors
+
+log = logging.getLogger(__name__)
+
+EMBED_S = 2.0
+GIVEN_TO_MODEL = 5
+SHORT = 4
+"""Words up to which a question is read together with what the customer wrote before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPolicy:
+    """How much is looked at, and how long a model may take."""
+
+    hits: int = 8
+    model_s: float = 15.0
+
+
+async def answer_question(
+    task: AnswerQuestion, packs: Packs, llm: Llm, vectors: Vectors, policy: AnswerPolicy
+) -> Result:
+    """The cheapest answer that the knowledge supports; below the pack's threshold, none."""
+    pack = packs.get(task.pack)
+    ranked = await _retrieve(task, llm, vectors, policy)
+    if not ranked or ranked[0].support < pack.thresholds.answer:
+        support = ranked[0].support if ranked else 0.0
+        return Result(Answer(confidence=round(support, 3)), rung="small")
+    written = await _written(task, pack, ranked[:GIVEN_TO_MODEL], llm, policy)
+    return written or Result(composition.extract(task.question, ranked), rung="small")
+
+
+async def _retrieve(task: AnswerQuestion, llm: Llm, vectors: Vectors, policy: AnswerPolicy) -> list[Ranked]:
+    question = _in_context(task)
+    hits = await vectors.search(task.tenant, KNOWLEDGE, await _meaning(question, llm), question, policy.hits)
+    return rank(question, hits)
+
+
+def _in_context(task: AnswerQuestion) -> str:
+    """The question; a very short one with what the customer wrote before it."""
+    if len(task.question.split()) > SHORT:
+        return task.question
+    before = [line.text for line in task.recent if line.who == "customer" and line.text != task.question]
+    return "\n".join([*before[-1:], task.question])
+
+
+async def _meaning(question: str, llm: Llm) -> NDArray[np.float32] | None:
+    try:
+        vector: NDArray[np.float32] = (await llm.embed([question], EMBED_S))[0]
+    except Unavailable:
+        log.info("no embeddings, passages are found by words alone")
+        return None
+    return vector
+
+
+async def _written(
+    task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, policy: AnswerPolicy
+) -> Result | None:
+    """A model's answer; None without a model, or if a citation does not hold."""
+    if policy.model_s <= 0:
+        return None
+    try:
+        response = await llm.chat(composition.request(task, pack, ranked), deadline=policy.model_s)
+    except Unavailable:
+        return None
+    accepted = composition.accept(response.text, ranked)
+    if accepted is None:
+        log.warning("a model's answer was refused", extra={"ticket": task.ticket})
+        return None
+    return Result(accepted, cost=response.cost, rung="large")
+
+
+HANDLERS: dict[type[Task], Handler] = {AnswerQuestion: answer_question}

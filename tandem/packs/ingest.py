@@ -1,0 +1,75 @@
+"""A pack's knowledge, into the vectors: what changed is written, what is gone is deleted, the rest is not touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tandem.contracts.values import digest
+from tandem.errors import Unavailable
+from tandem.packs.markdown import read_sections, windows
+from tandem.packs.model import Pack
+from tandem.rpc.ports import Llm
+from tandem.vectors.base import KNOWLEDGE, Passage, Vectors, Window, point_id
+
+logger = logging.getLogger(__name__)
+
+BATCH = 64
+EMBED_S = 60.0
+FORMAT = "1"
+"""Raised when windows are cut or embedded in another way, so that all are written again."""
+
+Progress = Callable[[int, int], None]
+"""Called with (windows done, windows to do)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What an ingestion found and did."""
+
+    documents: int
+    passages: int
+    windows: int
+    written: int
+    deleted: int
+
+
+async def ingest(pack: Pack, tenant: str, vectors: Vectors, llm: Llm, progress: Progress | None = None) -> IngestReport:
+    """Bring a tenant's knowledge up to date with the pack's. It may be stopped at any time and run again."""
+    folder = Path(pack.root) / "knowledge"
+    paths = sorted(folder.rglob("*.md"))
+    passages = [passage for path in paths for passage in read_sections(folder, path)]
+    wanted = {point_id(tenant, window.passage.id, window.number): window for window in _windows(passages)}
+    known = await vectors.fingerprints(tenant, KNOWLEDGE) if wanted or paths else {}
+    changed = [window for id, window in wanted.items() if known.get(id) != window.fingerprint]
+    gone = [id for id in known if id not in wanted]
+    for start in range(0, len(changed), BATCH):
+        batch = changed[start : start + BATCH]
+        await vectors.upsert(tenant, KNOWLEDGE, await _embedded(batch, llm))
+        if progress:
+            progress(start + len(batch), len(changed))
+    if gone:
+        await vectors.delete(tenant, KNOWLEDGE, gone)
+    return IngestReport(
+        documents=len(paths), passages=len(passages), windows=len(wanted), written=len(changed), deleted=len(gone)
+    )
+
+
+def _windows(passages: Sequence[Passage]) -> list[Window]:
+    return [
+        Window(passage=passage, number=number, text=text, fingerprint=digest([FORMAT, passage.model_dump(), text]))
+        for passage in passages
+        for number, text in enumerate(windows(passage))
+    ]
+
+
+async def _embedded(batch: Sequence[Window], llm: Llm) -> list[Window]:
+    """The windows with their vectors. Without an encoder they are found by words, and written again next time."""
+    try:
+        vectors = await llm.embed([window.text for window in batch], EMBED_S)
+    except Unavailable as error:
+        logger.warning("knowledge kept without embeddings", extra={"error": str(error)})
+        return [replace(window, fingerprint="") for window in batch]
+    return [replace(window, dense=vector) for window, vector in zip(batch, vectors, strict=True)]
