@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from functools import partial
 
-from services.router.handlers import Desk, handle
+from services.router.handlers import NAME, Router
+from services.router.reading import Readers
 from services.router.settings import RouterSettings
+from services.router.warmup import Warmup
 from tandem import telemetry
 from tandem.bus.consume import ConsumeLoop, LoopPolicy
 from tandem.contracts.topics import CUSTOMER_MESSAGES
-from tandem.service import Service
+from tandem.service import Component, Service
 from tandem.wiring import Wiring
 
 
 def build(settings: RouterSettings, wiring: Wiring) -> Service:
-    """A consume loop, in order within a conversation."""
-    desk = Desk(wiring.channels(), wiring.packs(), wiring.llm, wiring.clock)
+    """The service: one consume loop, in order within a conversation."""
+    channels, packs = wiring.channels(), wiring.packs()
+    readers = Readers(wiring.llm, wiring.clock)
     loop = ConsumeLoop(
         wiring.bus(),
-        group="router",
+        group=NAME,
         topics=[CUSTOMER_MESSAGES],
-        handler=partial(handle, desk=desk),
+        handler=Router(channels, packs, readers, wiring.clock),
         policy=LoopPolicy(max_in_flight=settings.max_in_flight, ordered=True),
         clock=wiring.clock,
-        name="router",
-        around=partial(telemetry.consume_span, name="router"),
+        name=NAME,
+        around=partial(telemetry.consume_span, name=NAME),
     )
-    return Service("router", wiring, [loop])
+    components: list[Component] = [loop]
+    if settings.router_warm:
+        components.append(Warmup(channels, packs, readers))
+    return Service(NAME, wiring, components)

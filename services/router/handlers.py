@@ -1,105 +1,114 @@
-"""One message in, one message out, into the ticket's mailbox."""
+"""What comes from a channel, checked, masked and classified, goes into the conversation's mailbox."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from services.router.admission import admit, check_content
-from services.router.reading import Reader
+from services.router.masking import joined, mask_message
+from services.router.reading import Readers, Reading
 from tandem import telemetry
 from tandem.bus.base import Outgoing, outgoing
 from tandem.bus.consume import Delivery
 from tandem.channels import Channels
 from tandem.clock import Clock
-from tandem.contracts.customer import CustomerMessage, DeliveryReceipt
+from tandem.contracts.customer import MAX_TEXT, CardActionPart, CustomerMessage, DeliveryReceipt
 from tandem.contracts.inbox import InboxMessage, ReceiptForwarded, RoutedMessage
-from tandem.contracts.message import Envelope, Message
+from tandem.contracts.message import Envelope
 from tandem.contracts.topics import TICKET_INBOX
-from tandem.contracts.values import derive_id
-from tandem.errors import InvalidMessage, InvalidPack, Unavailable
+from tandem.contracts.values import conversation_id, derive_id
+from tandem.errors import InvalidMessage, InvalidPack, Refused, Unavailable
+from tandem.packs.model import Pack
 from tandem.packs.registry import Packs
-from tandem.rpc.ports import Llm
+from tandem.telemetry import Attribute, SpanName
 
-MAX_READERS = 32
-"""Versions of packs kept ready."""
+NAME = "router"
+
+FromChannel = CustomerMessage | DeliveryReceipt
 
 
-class Desk:
-    """What the handlers need: who may speak, and the packs' readers."""
+class Router:
+    """One record of `customer.messages` in, one of `ticket.inbox` out."""
 
-    def __init__(self, channels: Channels, packs: Packs, llm: Callable[[], Llm], clock: Clock) -> None:
-        self.channels = channels
-        self.clock = clock
+    def __init__(self, channels: Channels, packs: Packs, readers: Readers, clock: Clock) -> None:
+        self._channels = channels
         self._packs = packs
-        self._llm = llm
-        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._readers = readers
+        self._clock = clock
 
-    def reader(self, name: str) -> Reader:
-        """The reader of the pack's current version. A pack that cannot be loaded is the deployment's fault, not the
-        message's: Unavailable."""
+    async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
+        """Raises Refused for what no channel may say, InvalidMessage for what says nothing, Unavailable while the tenant's
+        pack cannot be loaded."""
+        message = delivery.message
+        if not isinstance(message, FromChannel):
+            raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on customer.messages")
+        check_sender(delivery, message, self._channels)
+        telemetry.bind(conversation=message.conversation)
+        if isinstance(message, DeliveryReceipt):
+            return [self._send(delivery.envelope, _forwarded(message))]
+        return [self._send(delivery.envelope, await self._routed(delivery.envelope, message))]
+
+    async def _routed(self, envelope: Envelope, message: CustomerMessage) -> RoutedMessage:
+        pack = self._pack(message.tenant)
+        with telemetry.span(f"{SpanName.AGENT} {NAME}", attributes={Attribute.AGENT_NAME: NAME}):
+            reading = await self._read(pack, message)
+        return RoutedMessage(
+            id=derive_id(envelope.source, envelope.id),
+            tenant=message.tenant,
+            conversation=message.conversation,
+            message=mask_message(message, reading.sensitive),
+            route=reading.route,
+            values=reading.values,
+            pack=pack.name,
+            pack_hash=pack.hash,
+        )
+
+    async def _read(self, pack: Pack, message: CustomerMessage) -> Reading:
+        reader, text = self._readers.of(pack), joined(message)
+        if len(text) > MAX_TEXT:
+            raise InvalidMessage("too-long", f"{len(text)} characters in all parts; at most {MAX_TEXT}")
+        if any(isinstance(part, CardActionPart) for part in message.parts):
+            return reader.press(text, message.sent_at)
+        if not text.strip():
+            raise InvalidMessage("empty", "the message has no text and presses no button")
+        return await reader.read(text, message.sent_at)
+
+    def _pack(self, tenant: str) -> Pack:
+        """A pack that cannot be loaded is the operator's to mend: the message waits."""
         try:
-            pack = self._packs.get(name)
+            return self._packs.get(self._channels.pack_of(tenant))
         except InvalidPack as error:
             raise Unavailable(str(error)) from error
-        found = self._readers.get(pack.hash)
-        if found is None:
-            found = self._readers[pack.hash] = Reader(pack, self._llm, self.clock)
-            if len(self._readers) > MAX_READERS:
-                self._readers.popitem(last=False)
-        return found
+
+    def _send(self, envelope: Envelope, message: InboxMessage) -> Outgoing:
+        sent = Envelope(
+            id=derive_id(envelope.source, envelope.id),
+            source=f"tandem/{NAME}",
+            type=message.TYPE,
+            time=self._clock.now(),
+            subject=message.conversation,
+            tenant=message.tenant,
+            traceparent=telemetry.current_traceparent(),
+        )
+        return outgoing(TICKET_INBOX.name, message.conversation, message, sent)
 
 
-async def route(delivery: Delivery, message: CustomerMessage, desk: Desk) -> InboxMessage:
-    """Check, mask, extract, classify."""
-    pack = admit(delivery.record, delivery.envelope, message, desk.channels)
-    check_content(message)
-    reader = desk.reader(pack)
-    reading = await reader.read(message)
-    return RoutedMessage(
-        tenant=message.tenant,
-        conversation=message.conversation,
-        id=derive_id(delivery.envelope.source, delivery.envelope.id),
-        message=reading.message,
-        route=reading.route,
-        values=reading.values,
-        pack=reader.pack.name,
-        pack_hash=reader.pack.hash,
-    )
+def check_sender(delivery: Delivery, message: FromChannel, channels: Channels) -> None:
+    """Raises Refused unless the channel signed the record, may speak for the tenant, and all names agree."""
+    record, envelope = delivery.record, delivery.envelope
+    channels.verify(message.channel, message.tenant, record.headers, record.value or b"")
+    channels.pack_of(message.tenant)
+    if envelope.tenant != message.tenant:
+        raise Refused("tenant-mismatch", "ce_tenant is not the message's tenant")
+    if message.conversation != conversation_id(message.tenant, message.channel, message.thread):
+        raise Refused("conversation-mismatch", "the conversation is not that of the tenant, the channel and the thread")
+    if envelope.subject != message.conversation or record.key != message.conversation.encode():
+        raise Refused("conversation-mismatch", "ce_subject or the record's key is not the message's conversation")
 
 
-async def forward(delivery: Delivery, receipt: DeliveryReceipt, desk: Desk) -> InboxMessage:
-    """A reply was shown: tell the ticket."""
-    admit(delivery.record, delivery.envelope, receipt, desk.channels)
+def _forwarded(receipt: DeliveryReceipt) -> ReceiptForwarded:
     return ReceiptForwarded(
         tenant=receipt.tenant,
         conversation=receipt.conversation,
         reply=receipt.reply,
         delivered_at=receipt.delivered_at,
     )
-
-
-async def handle(delivery: Delivery, desk: Desk) -> Sequence[Outgoing]:
-    """Dispatch by the message's type; the answer goes to the conversation's mailbox."""
-    handler = HANDLERS.get(type(delivery.message))
-    if handler is None:
-        raise InvalidMessage("unexpected-type", f"the router takes no {delivery.envelope.type!r}")
-    telemetry.bind(conversation=delivery.envelope.subject)
-    answer = await handler(delivery, delivery.message, desk)
-    envelope = Envelope(
-        id=derive_id(delivery.envelope.source, delivery.envelope.id),
-        source="tandem/router",
-        type=answer.TYPE,
-        time=desk.clock.now(),
-        subject=answer.conversation,
-        tenant=answer.tenant,
-        traceparent=telemetry.current_traceparent(),
-    )
-    return [outgoing(TICKET_INBOX.name, answer.conversation, answer, envelope)]
-
-
-HANDLERS: dict[type[Message], Callable[[Delivery, Any, Desk], Awaitable[InboxMessage]]] = {
-    CustomerMessage: route,
-    DeliveryReceipt: forward,
-}

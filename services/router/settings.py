@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from tandem.settings import Settings
 
 
 class RouterSettings(Settings):
-    """The router has none of its own."""
+    """What only the router reads."""
+
+    router_warm: bool = Field(True, description="embed every tenant's examples at the start, beside the work")
