@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
+from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from tandem.errors import InvalidPack
+from tandem.channels import load_channels
+from tandem.cli.common import quiet, read_settings
+from tandem.cli.up import example_system
+from tandem.embedded.case import Case
+from tandem.embedded.platform import own_gateway
+from tandem.embedded.talk import talk
+from tandem.errors import InvalidPack, InvalidSettings
 from tandem.packs.check import check as check_folder
 from tandem.packs.check import fix_hashes
+from tandem.packs.ingest import IngestReport
+from tandem.packs.ingest import ingest as ingest_pack
+from tandem.packs.load import load_pack
 from tandem.packs.problems import Problem
 from tandem.packs.scaffold import new_pack
+from tandem.rpc.inprocess import InProcessLlm
+from tandem.settings import Settings
+from tandem.wiring import Wiring
 
 app = typer.Typer(help="Make, check and ingest packs.", no_args_is_help=True)
 
@@ -57,6 +76,86 @@ def check(
     else:
         _show(folder, problems)
     raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def ingest(
+    folder: Folder,
+    tenant: Annotated[str, typer.Option(help="For this tenant; by default every tenant that has the pack.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring the pack's knowledge into Qdrant: what changed is written, what is gone is deleted."""
+    quiet()
+    settings = read_settings()
+    reports = uvloop.run(_ingest(settings, folder, tenant))
+    if as_json:
+        json.dump({name: asdict(report) for name, report in reports.items()}, sys.stdout)
+        typer.echo()
+        return
+    for name, report in reports.items():
+        typer.echo(
+            f"{name}: {report.documents} documents, {report.passages} sections, {report.written} windows written, "
+            f"{report.deleted} deleted"
+        )
+
+
+async def _ingest(settings: Settings, folder: Path, tenant: str) -> dict[str, IngestReport]:
+    """For each tenant, what was done. The encoder runs in this process."""
+    pack = load_pack(folder)
+    tenants = [tenant] if tenant else _tenants_of(settings, pack.name)
+    gateway = own_gateway(settings)
+    wiring = Wiring(settings, llm=InProcessLlm(gateway))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    reports: dict[str, IngestReport] = {}
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            for name in tenants:
+                task = bar.add_task(name, total=None)
+                update = partial(_show_progress, bar, task)
+                reports[name] = await ingest_pack(pack, name, wiring.vectors(), wiring.llm(), update)
+    finally:
+        await wiring.close()
+        await gateway.close()
+    return reports
+
+
+def _show_progress(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def _tenants_of(settings: Settings, pack: str) -> list[str]:
+    found = [name for name, entry in load_channels(settings.channels).tenants.items() if entry.pack == pack]
+    if not found:
+        raise InvalidSettings(f"no tenant of {settings.channels} has the pack {pack!r}; name one with --tenant")
+    return found
+
+
+@app.command("try")
+def try_(
+    folder: Folder,
+    say: Annotated[
+        list[str] | None, typer.Option("--say", help="Say this and end; may be given several times.")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Also serve the example business system.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Talk to the pack as a customer, with the whole platform behind it, in a home of its own that is removed."""
+    load_pack(folder)
+    quiet()
+    with tempfile.TemporaryDirectory(prefix="tandem-try-") as home:
+        os.environ.update(TANDEM_HOME=home, TANDEM_PACKS=str(folder.resolve().parent))
+        case = uvloop.run(_try(read_settings(), folder.resolve().name, say or [], example, as_json))
+    if as_json:
+        replies = [reply.model_dump(mode="json") for reply in case.replies]
+        json.dump({"status": case.status, "replies": replies}, sys.stdout)
+        typer.echo()
+
+
+async def _try(settings: Settings, pack: str, said: list[str], example: bool, as_json: bool) -> Case:
+    async with AsyncExitStack() as stack:
+        if example:
+            os.environ["CLOUD_API_URL"] = await stack.enter_async_context(example_system(settings.home, 0))
+        return await talk(settings, pack, said, Console(stderr=as_json))
 
 
 def _show(folder: Path, problems: list[Problem]) -> None:

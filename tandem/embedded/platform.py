@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from services.llm_gateway.app import build_gateway
+from services.llm_gateway.handlers import Gateway
 from services.llm_gateway.settings import LlmGatewaySettings
 from services.memory.app import build_reader, build_store
 from services.memory.settings import MemorySettings
@@ -35,6 +36,11 @@ SERVED_BY_CALL = ("memory", "llm_gateway")
 
 Say = Callable[[str], None]
 S = TypeVar("S", bound=Settings)
+
+
+def own_gateway(settings: Settings) -> Gateway:
+    """llm_gateway in this process, without a server."""
+    return build_gateway(LlmGatewaySettings(**settings.model_dump(exclude_unset=True)))
 
 
 class Platform:
@@ -91,7 +97,7 @@ class Platform:
         settings.home.mkdir(parents=True, exist_ok=True)
         packs = Packs(settings.packs, settings.home / "packs")
         channels = self._channels(packs)
-        gateway = build_gateway(self._settings_of(LlmGatewaySettings))
+        gateway = own_gateway(settings)
         self._stack.push_async_callback(gateway.close)
         wiring = Wiring(
             settings,

@@ -125,6 +125,13 @@ def _reply(reply: Reply | None, event: Event) -> Iterator[tuple[Text, Renderable
             yield Text("source", style="dim"), Text(f"{part.title} ({part.passage})", style="blue")
 
 
+def event_line(event: Event, pack: Pack) -> Text | None:
+    """What happened, in one line; None for what is not told."""
+    if event.kind not in SHOWN:
+        return None
+    return Text(f"{SHOWN[event.kind]} ", style="dim") + _event(event, pack)
+
+
 def _event(event: Event, pack: Pack) -> Text:
     text = Text(style="dim")
     if event.name and not event.kind.startswith("consent"):

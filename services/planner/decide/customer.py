@@ -119,7 +119,7 @@ def read(draft: Draft) -> None:
         handover(draft, "customer_asked")
         return
     if draft.outcome is not None and not draft.questions:
-        if _thanks(messages, route):
+        if _thanks(draft, messages, route):
             draft.say("welcome")
             resolve(draft, "confirmed")
             return
@@ -177,10 +177,10 @@ def _new_topic(draft: Draft, route: Route) -> bool:
     return route.confidence >= draft.pack.thresholds.switch
 
 
-def _thanks(messages: Sequence[Unread], route: Route) -> bool:
+def _thanks(draft: Draft, messages: Sequence[Unread], route: Route) -> bool:
     """A kind word after the matter was settled is no new matter."""
     asks = any("?" in message.text or "？" in message.text or message.values for message in messages)
-    return route.sentiment == "positive" and route.intent is None and not asks
+    return route.sentiment == "positive" and not asks and not _sure(draft, route)
 
 
 def _reopen(draft: Draft) -> None:
