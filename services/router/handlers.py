@@ -97,6 +97,8 @@ def check_sender(delivery: Delivery, message: FromChannel, channels: Channels) -
     record, envelope = delivery.record, delivery.envelope
     channels.verify(message.channel, message.tenant, record.headers, record.value or b"")
     channels.pack_of(message.tenant)
+    if envelope.source != f"channel/{message.channel}":
+        raise Refused("channel-mismatch", "ce_source is not the message's channel: ids are derived from it")
     if envelope.tenant != message.tenant:
         raise Refused("tenant-mismatch", "ce_tenant is not the message's tenant")
     if message.conversation != conversation_id(message.tenant, message.channel, message.thread):

@@ -92,6 +92,7 @@ async def test_a_receipt_is_forwarded():
         (said("hi", channel="mail"), {}, "unknown-channel"),
         (said("hi", tenant="other"), {}, "tenant-not-allowed"),
         (said("hi", tenant="ghost", conversation=conversation_id("ghost", "web", "room")), {}, "unknown-tenant"),
+        (said("hi"), {"source": "channel/mail"}, "channel-mismatch"),
         (said("hi"), {"tenant": "other"}, "tenant-mismatch"),
         (said("hi", conversation="c9"), {}, "conversation-mismatch"),
         (said("hi", thread="other"), {}, "conversation-mismatch"),
