@@ -11,7 +11,7 @@ from tandem.bus.base import NewRecord, Outgoing, Record, outgoing
 from tandem.bus.retries import origin, own_headers
 from tandem.contracts.inbox import TaskDeadLettered
 from tandem.contracts.message import MAX_BODY_BYTES, Envelope
-from tandem.contracts.topics import DEAD_LETTERS, TICKET_INBOX, TOPICS, Key
+from tandem.contracts.topics import CUSTOMER_MESSAGES, DEAD_LETTERS, TICKET_INBOX, TOPICS, Key
 from tandem.contracts.values import Millis, derive_id
 
 REASON = "tandem-dead-reason"
@@ -34,9 +34,17 @@ def dead_letter(record: Record, reason: str, detail: str, service: str) -> Outgo
     return Outgoing(DEAD_LETTERS.name, NewRecord(record.key, record.value, headers), 0)
 
 
+FROM_OUTSIDE = (CUSTOMER_MESSAGES.name, CUSTOMER_MESSAGES.retry)
+
+
 def tell_ticket(record: Record, reason: str, service: str, now: Millis) -> Outgoing | None:
-    """Word to the mailbox of the ticket that the record is about, as far as key, headers and body can be read."""
+    """Word to the mailbox of the ticket that the record is about, as far as key, headers and body can be read.
+
+    A record from outside, whose signature nobody could check, names a conversation at most: it may not fail a step.
+    """
     body = _body(record.value)
+    if record.topic in FROM_OUTSIDE:
+        body = {name: body[name] for name in ("tenant", "conversation") if name in body}
     conversation = _text(body.get("conversation")) or _key(record)
     if conversation is None:
         return None

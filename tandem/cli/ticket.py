@@ -145,7 +145,7 @@ def _head(found: Found) -> Table:
     return table
 
 
-TOLD_OTHERWISE = frozenset({"timer_fired", "question_asked", "effect_done", "plan_finished"})
+TOLD_OTHERWISE = frozenset({"timer_fired", "question_asked", "plan_finished"})
 """Events that another line of the timeline tells as well; `--json` has them all."""
 
 
@@ -154,7 +154,7 @@ def _timeline(found: Found, packs: Packs) -> Table:
     table = Table("time", "owner", "what", "effect", "cost", title_justify="left", show_lines=False)
     before = ""
     for events, event in _events(found):
-        if event.kind in TOLD_OTHERWISE:
+        if event.kind in TOLD_OTHERWISE or (event.kind == "effect_done" and _completes(events, event)):
             continue
         sentence = sentence_text(packs, events.pack, event)
         if sentence and sentence != before:
@@ -163,6 +163,11 @@ def _timeline(found: Found, packs: Packs) -> Table:
         effect, cost = (event.effect or "")[:8], cost_text(event.cost) if event.cost else ""
         table.add_row(clock_text(events.at), events.owner, Text(what(event)), effect, cost)
     return table
+
+
+def _completes(events: TicketEvents, effect: Event) -> bool:
+    """Whether a completed step beside it tells the same."""
+    return any(event.kind == "step_completed" and event.effect == effect.effect for event in events.events)
 
 
 def what(event: Event) -> str:

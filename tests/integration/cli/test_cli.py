@@ -171,7 +171,7 @@ def test_a_ticket_and_its_timeline(run, home):
         assert [event["kind"] for event in shown["timeline"]] == ["message_received", "effect_done"]
     text = run("ticket", "show", "ticket-1", "--timeline")
     assert "pr §4" in text.replace("\n", " ")
-    assert "1 calls" in text
+    assert "1 call" in text
     assert "no ticket" in run("ticket", "show", "nobody", code=1)
 
 

@@ -159,7 +159,8 @@ async def test_mutant_no_gap_check(world: World, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("tandem.fenced_log.FencedLog._judge_gap", blind)
     with pytest.raises(AssertionError):
-        await freeze_and_check(world)
+        for _ in range(5):  # on a busy machine the frozen owner may notice by the index first
+            await freeze_and_check(world)
 
 
 @pytest.mark.asyncio
