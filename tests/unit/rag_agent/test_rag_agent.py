@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+
+from services.rag_agent.composition import MAX_ANSWER, accept, extract
+from services.rag_agent.handlers import AnswerPolicy, answer_question
+from services.rag_agent.ranking import Ranked, rank
+from tandem.agent import Result
+from tandem.contracts.tasks import Answer, AnswerQuestion
+from tandem.contracts.ticket import Cost, Line
+from tandem.errors import Unavailable
+from tandem.packs.ingest import ingest
+from tandem.packs.model import Pack
+from tandem.rpc.ports import ChatRequest, ChatResponse
+from tandem.vectors.base import Hit, Passage, Vectors
+from tandem.vectors.edge import edge_vectors
+
+DOCUMENT = """# Refunds
+
+## How long a refund takes
+
+A refund reaches your card within five working days.
+
+## Asking for a refund
+
+1. Open **Orders**.
+2. Choose `Refund`.
+"""
+
+
+class Model:
+    """A chat model that says what it is told to; no encoder."""
+
+    def __init__(self, says: str | None = None) -> None:
+        self.says = says
+        self.asked: list[ChatRequest] = []
+
+    async def embed(self, texts: Sequence[str], deadline: float = 5.0) -> NDArray[np.float32]:
+        raise Unavailable("no encoder")
+
+    async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
+        self.asked.append(request)
+        if self.says is None:
+            raise Unavailable("no model")
+        return ChatResponse(text=self.says, model="m", cost=Cost(calls=1, tokens=40))
+
+
+class OnePack:
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+
+    def get(self, name: str, hash: str | None = None) -> Pack:
+        return self.pack
+
+
+@pytest_asyncio.fixture
+async def vectors(tmp_path: Path) -> AsyncIterator[Vectors]:
+    opened = edge_vectors(tmp_path / "vectors")
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def pack(tmp_path: Path, vectors: Vectors) -> Pack:
+    knowledge = tmp_path / "pack" / "knowledge"
+    knowledge.mkdir(parents=True)
+    (knowledge / "refunds.md").write_text(DOCUMENT, encoding="utf-8")
+    pack = Pack(name="shop", hash="h", root=str(tmp_path / "pack"))
+    await ingest(pack, "acme", vectors, Model())
+    return pack
+
+
+def question(text: str, tenant: str = "acme", recent: tuple[Line, ...] = ()) -> AnswerQuestion:
+    return AnswerQuestion(
+        id="t1",
+        tenant=tenant,
+        conversation="c",
+        ticket="k",
+        pack="shop",
+        step="s1",
+        attempt=1,
+        turn=1,
+        deadline=2**50,
+        question=text,
+        recent=recent,
+    )
+
+
+async def ask(task: AnswerQuestion, pack: Pack, vectors: Vectors, llm: Model) -> tuple[Answer, Result]:
+    result = await answer_question(task, OnePack(pack), llm, vectors, AnswerPolicy())  # type: ignore[arg-type]
+    assert isinstance(result.value, Answer)
+    return result.value, result
+
+
+def chat(**body: object) -> str:
+    return json.dumps({"supported": True, "text": "A refund takes five working days.", "citations": [1], **body})
+
+
+@pytest.mark.asyncio
+async def test_answers_in_the_section_s_own_words_with_a_citation_that_resolves(pack: Pack, vectors: Vectors) -> None:
+    answer, result = await ask(question("How long does a refund take to reach my card?"), pack, vectors, Model())
+    assert answer.supported
+    assert answer.text == "A refund reaches your card within five working days."
+    (cited,) = answer.citations
+    passage = await vectors.passage("acme", cited.passage)
+    assert passage is not None
+    assert answer.text in passage.text
+    assert (result.rung, result.cost) == ("small", Cost())
+
+
+@pytest.mark.asyncio
+async def test_steps_and_commands_of_the_section_are_kept(pack: Pack, vectors: Vectors) -> None:
+    answer, _ = await ask(question("asking for a refund in orders"), pack, vectors, Model())
+    assert answer.text.splitlines() == ["1. Open **Orders**.", "2. Choose `Refund`."]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ["what is the capital of France?", "the of and", "do you sell laptops?"])
+async def test_abstains_and_asks_no_model_when_nothing_supports_it(pack: Pack, vectors: Vectors, text: str) -> None:
+    llm = Model(chat())
+    answer, _ = await ask(question(text), pack, vectors, llm)
+    assert (answer.supported, answer.text, answer.citations) == (False, "", ())
+    assert llm.asked == []
+
+
+@pytest.mark.asyncio
+async def test_another_tenant_s_knowledge_answers_nothing(pack: Pack, vectors: Vectors) -> None:
+    answer, _ = await ask(question("How long does a refund take?", tenant="rival"), pack, vectors, Model())
+    assert not answer.supported
+
+
+@pytest.mark.asyncio
+async def test_a_short_question_is_read_with_what_was_written_before(pack: Pack, vectors: Vectors) -> None:
+    before = Line(who="customer", text="I want to ask about a refund to my card", at=1)
+    alone, _ = await ask(question("and for me?"), pack, vectors, Model())
+    together, _ = await ask(question("and for me?", recent=(before,)), pack, vectors, Model())
+    assert not alone.supported
+    assert together.supported
+
+
+@pytest.mark.asyncio
+async def test_a_model_s_answer_is_used_and_paid_for_when_its_citations_hold(pack: Pack, vectors: Vectors) -> None:
+    llm = Model(chat())
+    answer, result = await ask(question("How long does a refund take?"), pack, vectors, llm)
+    assert answer.text == "A refund takes five working days."
+    assert (result.rung, result.cost.tokens) == ("large", 40)
+    assert llm.asked[0].schema is not None
+    assert json.loads(llm.asked[0].messages[0][1])["question"] == "How long does a refund take?"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "says",
+    [
+        "not JSON",
+        "[]",
+        chat(citations=[9]),
+        chat(citations=[0]),
+        chat(citations=[]),
+        chat(citations=["1"]),
+        chat(text="  "),
+        chat(text="Bananas are yellow."),
+    ],
+)
+async def test_a_model_s_answer_that_does_not_hold_is_not_shown(pack: Pack, vectors: Vectors, says: str) -> None:
+    answer, result = await ask(question("How long does a refund take?"), pack, vectors, Model(says))
+    assert result.rung == "small"
+    assert answer.text == "A refund reaches your card within five working days."
+
+
+def ranked(text: str) -> Ranked:
+    passage = Passage(id="a.md#x", doc="a.md", title="A", heading=("A", "X"), anchor="x", text=text)
+    return Ranked(passage, text, 0.8)
+
+
+def test_a_model_may_say_that_the_passages_do_not_answer() -> None:
+    refused = accept(json.dumps({"supported": False, "text": "", "citations": []}), [ranked("Ports and rules.")])
+    assert refused is not None
+    assert not refused.supported
+
+
+def test_a_long_section_is_cut_to_its_most_telling_blocks_in_their_order() -> None:
+    filler = [f"Paragraph {n} is about something else. " * 6 for n in range(12)]
+    told = "The certificate is rotated every ninety days."
+    answer = extract("how often is the certificate rotated", [ranked("\n\n".join([*filler, told]))])
+    assert told in answer.text
+    assert len(answer.text) <= MAX_ANSWER + len(told)
+    assert answer.text.index("Paragraph 0") < answer.text.index(told)
+
+
+def test_ranking_weighs_meaning_and_words() -> None:
+    def hit(text: str, similarity: float) -> Hit:
+        return Hit(passage=ranked(text).passage, window=text, score=0.0, similarity=similarity)
+
+    best, *_ = rank("open a port", [hit("Ports are opened here.", 0.4), hit("Something else.", 0.5)])
+    assert best.window == "Ports are opened here."
+    near, far = rank("reimbursement", [hit("Nothing.", 0.1), hit("Money back.", 0.7)])
+    assert near.window == "Money back."
+    assert far.support == 0.0
