@@ -28,6 +28,7 @@ lint: .venv/.synced  ## Style, types, import rules, packs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/tandem pack check packs/cloud_support
 
 test: lint  ## Everything: lint, types, import rules, and all tests, also on a real Kafka and a real Redis

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from services.rag_agent.handlers import HANDLERS, AnswerPolicy
+from services.rag_agent.knowledge import Knowledge
 from services.rag_agent.settings import RagAgentSettings
-from tandem.service import Service
+from tandem.service import Service, agent_loop
 from tandem.wiring import Wiring
 
 
 def build(settings: RagAgentSettings, wiring: Wiring) -> Service:
-    """The service: one handler on `tasks.rag_agent`."""
+    """The service: the tenants' knowledge brought up to date, then one handler on `tasks.rag_agent`."""
+    packs, llm, vectors = wiring.packs(), wiring.llm(), wiring.vectors()
     policy = AnswerPolicy(hits=settings.rag_hits, model_s=settings.rag_model_s)
-    return Service.agent(
-        "rag_agent",
-        HANDLERS,
-        wiring,
-        packs=wiring.packs(),
-        llm=wiring.llm(),
-        vectors=wiring.vectors(),
-        policy=policy,
-    )
+    answering = agent_loop("rag_agent", HANDLERS, wiring, packs=packs, llm=llm, vectors=vectors, policy=policy)
+    knowledge = Knowledge(wiring.channels(), packs, vectors, llm)
+    return Service("rag_agent", wiring, [knowledge, answering], {"vectors": vectors.ping})

@@ -19,7 +19,6 @@ from tandem.channels import load_channels, write_channels
 from tandem.clock import Clock
 from tandem.contracts.topics import SERVICES, TOPICS
 from tandem.errors import InvalidSettings
-from tandem.packs.ingest import ingest
 from tandem.packs.registry import Packs
 from tandem.redis import PrivateRedis, Redis, private_redis
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
@@ -118,7 +117,6 @@ class Platform:
             await service.start()
             self._services.append(service)
             self._stack.push_async_callback(service.stop, settings.drain_s)
-        await self._ingest(wiring)
 
     async def _start_bus(self, wiring: Wiring) -> None:
         """Create what is missing, then connect."""
@@ -161,10 +159,3 @@ class Platform:
         )
         service: Service = importlib.import_module(f"services.{name}.app").build(self._settings_of(kind), wiring)
         return service
-
-    async def _ingest(self, wiring: Wiring) -> None:
-        """Bring each tenant's knowledge up to date; nothing is read again that did not change."""
-        for tenant, entry in wiring.channels().tenants.items():
-            pack = wiring.packs().get(entry.pack)
-            report = await ingest(pack, tenant, wiring.vectors(), wiring.llm())
-            logger.info("knowledge ready", extra={"tenant": tenant, "passages": report.passages})
