@@ -46,7 +46,7 @@ async def client(server: PrivateRedis) -> AsyncIterator[Redis]:
 
 async def gone(pid: int) -> None:
     async with asyncio.timeout(10):
-        while _runs(pid):  # noqa: ASYNC110 - another process
+        while _runs(pid):
             await asyncio.sleep(0.02)
 
 

@@ -218,7 +218,7 @@ class World:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110 - what is awaited lies in the bus and in Redis
+        while not await condition():
             await asyncio.sleep(0.005)
 
 

@@ -1,0 +1,94 @@
+"""The whole platform in one process, killed with -9 in mid-reset and started again: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem.settings import Settings
+from tandem.wiring import Wiring
+from tests.integration.platform.processes import ROOT, Cloud, Customer, Process, intent_is_written, processes
+
+
+class Deployment:
+    """A home, its business system, and `tandem up` on it, as often as needed."""
+
+    def __init__(self, folder: Path, running: list[Process]) -> None:
+        self.cloud = Cloud(folder)
+        self.home = folder / "home"
+        self._running = running
+        self._log = folder / "up.log"
+        self._env = {
+            "TANDEM_HOME": str(self.home),
+            "TANDEM_CALL_WINDOW_MS": "500",
+            "TANDEM_GRACE_MS": "200",
+            "CLOUD_API_URL": self.cloud.url,
+        }
+
+    async def up(self) -> Process:
+        self._log.unlink(missing_ok=True)
+        process = Process("tandem", "up", env=self._env, log=self._log)
+        self._running.append(process)
+        await process.until_says("Tandem is up")
+        return process
+
+    def show(self, conversation: str) -> dict[str, Any]:
+        """What `tandem ticket show` says."""
+        command = [sys.executable, "-m", "tandem", "ticket", "show", conversation, "--timeline", "--json"]
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **self._env}, capture_output=True, check=True)
+        body: dict[str, Any] = json.loads(done.stdout)
+        return body
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("moment", ["before the answer", "right after the answer", "in mid-call"])
+async def test_a_reset_survives_the_death_of_everything(tmp_path: Path, moment: str) -> None:
+    with processes() as running:
+        deployment = Deployment(tmp_path, running)
+        await deployment.cloud.start(running)
+        first = await deployment.up()
+        wiring = Wiring(Settings(home=deployment.home))
+        wiring.bus()
+        await wiring.start()
+        customer = Customer(wiring)
+        try:
+            await customer.says("I forgot my password")
+            await customer.is_told("e-mail")
+            await customer.says("alice@example.com, the code is 246810")
+            await customer.is_told("shall I go ahead")
+            if moment == "in mid-call":
+                fault = {"operation": "reset_password", "kind": "slow", "delay_ms": 3_000}
+                await asyncio.to_thread(deployment.cloud.post, "/_faults", fault)
+            if moment != "before the answer":
+                await customer.says("yes please")
+            if moment == "in mid-call":
+                await intent_is_written(wiring.bus(), "reset_password")
+            first.end(signal.SIGKILL)
+            await deployment.up()
+            if moment == "before the answer":
+                await customer.says("yes please")
+            await customer.is_told("on its way")
+            told = [reply.text() for reply in await customer.replies()]
+        finally:
+            await wiring.close()
+        assert len([text for text in told if "on its way" in text]) == 1
+        assert len([text for text in told if "Shall I go ahead" in text]) == 1
+        assert deployment.cloud.done("reset_password") == 1
+        assert deployment.cloud.done("notify_owner") == 1
+        shown = deployment.show(customer.conversation)
+    assert (shown["owner"], shown["status"]) == ("bot", "resolved")
+    done = [
+        event for event in shown["timeline"] if event["kind"] == "effect_done" and event["name"] == "reset_password"
+    ]
+    assert [(event["procedure"], event["sentence"]) for event in done] == [("password_reset", 4)]
+    assert done[0]["effect"]
+    assert shown["spent"]["calls"] >= 4
+    assert shown["spent"]["micros"] > 0
