@@ -40,8 +40,8 @@ async def answer_question(
     """The cheapest answer that the knowledge supports; below the pack's threshold, none."""
     pack = packs.get(task.pack)
     ranked = await _retrieve(task, llm, vectors, policy)
-    if not ranked or ranked[0].support < pack.thresholds.answer:
-        support = ranked[0].support if ranked else 0.0
+    support = max((one.support for one in ranked[:2]), default=0.0)
+    if support < pack.thresholds.answer:
         return Result(Answer(confidence=round(support, 3)), rung="small")
     written = await _written(task, pack, ranked[:GIVEN_TO_MODEL], llm, policy)
     return written or Result(composition.extract(task.question, ranked), rung="small")
@@ -49,8 +49,9 @@ async def answer_question(
 
 async def _retrieve(task: AnswerQuestion, llm: Llm, vectors: Vectors, policy: AnswerPolicy) -> list[Ranked]:
     question = _in_context(task)
-    hits = await vectors.search(task.tenant, KNOWLEDGE, await _meaning(question, llm), question, policy.hits)
-    return rank(question, hits)
+    meaning = await _meaning(question, llm)
+    hits = await vectors.search(task.tenant, KNOWLEDGE, meaning, question, policy.hits)
+    return rank(question, hits, by_meaning=meaning is not None)
 
 
 def _in_context(task: AnswerQuestion) -> str:
@@ -80,7 +81,7 @@ async def _written(
         response = await llm.chat(composition.request(task, pack, ranked), deadline=policy.model_s)
     except Unavailable:
         return None
-    accepted = composition.accept(response.text, ranked)
+    accepted = composition.accept(response.text, task.question, ranked)
     if accepted is None:
         log.warning("a model's answer was refused", extra={"ticket": task.ticket})
         return None

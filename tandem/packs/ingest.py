@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tandem.contracts.values import digest
-from tandem.errors import Unavailable
-from tandem.packs.markdown import read_sections, windows
+from tandem.errors import InvalidPack, Unavailable
+from tandem.packs.files import read_text
+from tandem.packs.markdown import sections, windows
 from tandem.packs.model import Pack
+from tandem.packs.problems import Problems
 from tandem.rpc.ports import Llm
 from tandem.vectors.base import KNOWLEDGE, Passage, Vectors, Window, point_id
 
@@ -37,12 +39,14 @@ class IngestReport:
 
 
 async def ingest(pack: Pack, tenant: str, vectors: Vectors, llm: Llm, progress: Progress | None = None) -> IngestReport:
-    """Bring a tenant's knowledge up to date with the pack's. It may be stopped at any time and run again."""
-    folder = Path(pack.root) / "knowledge"
-    paths = sorted(folder.rglob("*.md"))
-    passages = [passage for path in paths for passage in read_sections(folder, path)]
+    """Bring a tenant's knowledge up to date with the pack's. It may be stopped at any time and run again.
+
+    Raises InvalidPack for documents that cannot be read, Unavailable if the vectors cannot serve.
+    """
+    documents = _read(pack)
+    passages = [passage for doc, text in documents.items() for passage in sections(doc, text)]
     wanted = {point_id(tenant, window.passage.id, window.number): window for window in _windows(passages)}
-    known = await vectors.fingerprints(tenant, KNOWLEDGE) if wanted or paths else {}
+    known = await vectors.fingerprints(tenant, KNOWLEDGE)
     changed = [window for id, window in wanted.items() if known.get(id) != window.fingerprint]
     gone = [id for id in known if id not in wanted]
     for start in range(0, len(changed), BATCH):
@@ -53,8 +57,21 @@ async def ingest(pack: Pack, tenant: str, vectors: Vectors, llm: Llm, progress: 
     if gone:
         await vectors.delete(tenant, KNOWLEDGE, gone)
     return IngestReport(
-        documents=len(paths), passages=len(passages), windows=len(wanted), written=len(changed), deleted=len(gone)
+        documents=len(documents), passages=len(passages), windows=len(wanted), written=len(changed), deleted=len(gone)
     )
+
+
+def _read(pack: Pack) -> dict[str, str]:
+    """Text by path below the knowledge folder."""
+    problems = Problems()
+    root = Path(pack.root)
+    folder = root / "knowledge"
+    read = {
+        path.relative_to(folder).as_posix(): read_text(root, path, problems) for path in sorted(folder.rglob("*.md"))
+    }
+    if problems.errors:
+        raise InvalidPack(pack.name, [str(problem) for problem in problems.errors])
+    return {doc: text for doc, text in read.items() if text is not None}
 
 
 def _windows(passages: Sequence[Passage]) -> list[Window]:

@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tandem.text import word_count
+from tandem.text import sentences, word_count
 from tandem.vectors.base import Passage
 
 WINDOW_WORDS = 140
+SLICE = 280
+"""Characters of a slice of a sentence longer than a window: CJK text has about two to a word."""
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*(?:\{#([\w.-]+)\})?\s*#*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
+_FRONT = re.compile(r"\A\ufeff?---\n(.*?)\n---\n", re.DOTALL)
+_URL = re.compile(r"^url:\s*[\"']?(https?://[^\s\"']+)", re.MULTILINE)
 _NOT_SLUG = re.compile(r"[^\w]+", re.UNICODE)
 
 
@@ -21,14 +25,13 @@ def slug(heading: str) -> str:
     return _NOT_SLUG.sub("-", heading.lower()).strip("-")
 
 
-def read_sections(folder: Path, path: Path) -> list[Passage]:
-    """The sections of one document, in order; a heading without a text of its own has none."""
-    doc = path.relative_to(folder).as_posix()
-    return sections(doc, path.read_text(encoding="utf-8"))
-
-
 def sections(doc: str, text: str) -> list[Passage]:
-    """Tables, lists, code and links stay as they are. A heading's `{#anchor}` names its section, else its words do."""
+    """The sections in order; a heading without a text of its own has none.
+
+    Tables, lists, code and links stay as they are. A heading's `{#anchor}` names its section, else its words do. Front matter
+    may give the document's `url`, which the sections' citations then carry.
+    """
+    url, text = _without_front(text)
     title = next((match.group(2) for match in _headings(text) if match.group(2)), Path(doc).stem)
     found: list[Passage] = []
     used: dict[str, int] = {}
@@ -39,7 +42,10 @@ def sections(doc: str, text: str) -> list[Passage]:
         body = "\n".join(lines).strip()
         if body:
             heading = tuple(name for _, name in path)
-            found.append(Passage(id=f"{doc}#{anchor}", doc=doc, title=title, heading=heading, anchor=anchor, text=body))
+            link = f"{url}#{anchor}" if url and anchor else url
+            found.append(
+                Passage(id=f"{doc}#{anchor}", doc=doc, title=title, heading=heading, anchor=anchor, url=link, text=body)
+            )
 
     fenced = False
     for line in text.splitlines():
@@ -58,20 +64,43 @@ def sections(doc: str, text: str) -> list[Passage]:
 
 
 def windows(passage: Passage) -> list[str]:
-    """The section in pieces of about WINDOW_WORDS words, cut between paragraphs and lines, each under its headings."""
+    """The section in pieces of about WINDOW_WORDS words, cut between lines and, in a long line, between sentences; each
+    under its headings."""
     head = " > ".join(dict.fromkeys((passage.title, *passage.heading)))
     pieces: list[str] = []
     piece: list[str] = []
     size = 0
-    for block in passage.text.splitlines():
-        words = word_count(block)
+    for line in _lines(passage.text):
+        words = word_count(line)
         if piece and size + words > WINDOW_WORDS:
             pieces.append("\n".join(piece))
             piece, size = [], 0
-        piece.append(block)
+        piece.append(line)
         size += words
     pieces.append("\n".join(piece))
     return [f"{head}\n{piece.strip()}" for piece in pieces if piece.strip()]
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines; of one that is longer than a window, its sentences; of one that is still longer, slices."""
+    for line in text.splitlines():
+        if word_count(line) <= WINDOW_WORDS:
+            yield line
+            continue
+        for sentence in sentences(line):
+            if word_count(sentence) <= WINDOW_WORDS:
+                yield sentence
+            else:
+                yield from (sentence[i : i + SLICE] for i in range(0, len(sentence), SLICE))
+
+
+def _without_front(text: str) -> tuple[str | None, str]:
+    """The document's URL, if its front matter has one, and the text below the front matter."""
+    front = _FRONT.match(text)
+    if front is None:
+        return None, text.removeprefix("\ufeff")
+    url = _URL.search(front.group(1))
+    return (url.group(1) if url else None), text[front.end() :]
 
 
 def _headings(text: str) -> Iterator[re.Match[str]]:

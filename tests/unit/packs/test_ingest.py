@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from tandem.contracts.values import stable_hash
-from tandem.errors import Unavailable
+from tandem.errors import InvalidPack, Unavailable
 from tandem.packs.ingest import ingest
 from tandem.packs.markdown import WINDOW_WORDS, sections, windows
 from tandem.packs.model import Pack
@@ -105,6 +106,30 @@ def test_windows_are_bounded_lose_nothing_and_stand_under_their_headings() -> No
     assert [line for piece in pieces for line in piece.splitlines()[1:]] == lines
 
 
+@pytest.mark.parametrize("text", ["One sentence about ports. " * 200, "word " * 900, "端口开放" * 400])
+def test_a_long_line_is_cut_too(text: str) -> None:
+    (passage,) = sections("a.md", "# Ports\n\n" + text)
+    pieces = windows(passage)
+    assert len(pieces) > 3
+    assert all(word_count(piece) <= WINDOW_WORDS + 1 for piece in pieces)
+    told = "".join(piece.split("\n", 1)[1] for piece in pieces)
+    assert "".join(told.split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("front", "url"),
+    [
+        ("---\nurl: https://docs.example.com/ports\n---\n", "https://docs.example.com/ports#open-a-port"),
+        ("---\nowner: us\n---\n", None),
+        ("---\nurl: javascript:alert(1)\n---\n", None),
+        ("", None),
+    ],
+)
+def test_front_matter_gives_the_sections_their_links(front: str, url: str | None) -> None:
+    first, second, _ = sections("ports.md", front + PORTS)
+    assert (first.text, second.url) == ("Before anything else.", url)
+
+
 @pytest.mark.asyncio
 async def test_only_what_changed_is_written_and_what_is_gone_is_deleted(pack: Pack, vectors: Vectors) -> None:
     llm = HashLlm()
@@ -146,3 +171,20 @@ async def test_without_an_encoder_words_find_it_and_the_next_run_embeds_it(pack:
     llm.down = False
     assert (await ingest(pack, "acme", vectors, llm)).written == 4
     assert len(llm.texts) == 4
+
+
+@pytest.mark.asyncio
+async def test_a_pack_whose_knowledge_is_gone_answers_from_none(pack: Pack, vectors: Vectors) -> None:
+    await ingest(pack, "acme", vectors, HashLlm())
+    shutil.rmtree(Path(pack.root) / "knowledge")
+    report = await ingest(pack, "acme", vectors, HashLlm())
+    assert (report.documents, report.deleted) == (0, 4)
+    assert await vectors.fingerprints("acme", KNOWLEDGE) == {}
+
+
+@pytest.mark.asyncio
+async def test_a_document_that_cannot_be_read_is_named_and_nothing_is_written(pack: Pack, vectors: Vectors) -> None:
+    (Path(pack.root) / "knowledge" / "bad.md").write_bytes(b"# T\n\xff\n")
+    with pytest.raises(InvalidPack, match=r"knowledge/bad\.md.*UTF-8"):
+        await ingest(pack, "acme", vectors, HashLlm())
+    assert await vectors.fingerprints("acme", KNOWLEDGE) == {}

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.rag_agent.composition import MAX_ANSWER, accept, extract
+from services.rag_agent.composition import MAX_ANSWER, MAX_QUOTE, accept, blocks, extract
 from services.rag_agent.handlers import AnswerPolicy, answer_question
 from services.rag_agent.ranking import Ranked, rank
 from tandem.agent import Result
@@ -167,6 +170,11 @@ async def test_a_model_s_answer_is_used_and_paid_for_when_its_citations_hold(pac
         chat(citations=["1"]),
         chat(text="  "),
         chat(text="Bananas are yellow."),
+        chat(text="A refund takes five working days. Bananas are yellow."),
+        chat(text="A refund takes five working days, and we add 20 EUR."),
+        chat(citations=[1, 9]),
+        chat(citations=[True]),
+        chat(text="A refund takes five working days. " * 80),
     ],
 )
 async def test_a_model_s_answer_that_does_not_hold_is_not_shown(pack: Pack, vectors: Vectors, says: str) -> None:
@@ -181,7 +189,9 @@ def ranked(text: str) -> Ranked:
 
 
 def test_a_model_may_say_that_the_passages_do_not_answer() -> None:
-    refused = accept(json.dumps({"supported": False, "text": "", "citations": []}), [ranked("Ports and rules.")])
+    refused = accept(
+        json.dumps({"supported": False, "text": "", "citations": []}), "Which ports?", [ranked("Ports and rules.")]
+    )
     assert refused is not None
     assert not refused.supported
 
@@ -199,8 +209,63 @@ def test_ranking_weighs_meaning_and_words() -> None:
     def hit(text: str, similarity: float) -> Hit:
         return Hit(passage=ranked(text).passage, window=text, score=0.0, similarity=similarity)
 
-    best, *_ = rank("open a port", [hit("Ports are opened here.", 0.4), hit("Something else.", 0.5)])
+    best, *_ = rank("open a port", [hit("Ports are opened here.", 0.4), hit("Something else.", 0.5)], True)
     assert best.window == "Ports are opened here."
-    near, far = rank("reimbursement", [hit("Nothing.", 0.1), hit("Money back.", 0.7)])
+    near, far = rank("reimbursement", [hit("Nothing.", 0.1), hit("Money back.", 0.7)], True)
     assert near.window == "Money back."
     assert far.support == 0.0
+
+
+def test_a_cosine_below_the_floor_is_not_taken_for_a_search_by_words_alone() -> None:
+    far = Hit(passage=ranked("Open a port here.").passage, window="Open a port here.", score=0.0, similarity=-0.02)
+    (by_meaning,), (by_words,) = rank("open a port", [far], True), rank("open a port", [far], False)
+    assert by_meaning.support < 0.35 < by_words.support
+
+
+LOOSE = "Do this:\n\n1. Stop it.\n\n2. Start it:\n\n   wait a minute\n\n3. Look.\n\nThen you are done."
+CODE = "Run\n\n```sh\nfirst\n\nsecond\n```\n\nand look."
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("One.\n\n\nTwo\nlines.", ["One.", "Two\nlines."]),
+        (LOOSE, ["Do this:", LOOSE[10:-20], "Then you are done."]),
+        (CODE, ["Run", "```sh\nfirst\n\nsecond\n```", "and look."]),
+    ],
+)
+def test_blocks_are_whole(text: str, wanted: list[str]) -> None:
+    assert list(blocks(text)) == wanted
+
+
+@given(st.lists(st.sampled_from(["Text.", "1. step", "- item", "  more", "```", "", "| a | b |"]), max_size=20))
+def test_blocks_lose_no_line(lines: list[str]) -> None:
+    kept = [line for block in blocks("\n".join(lines)) for line in block.splitlines() if line.strip()]
+    assert kept == [line for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize(
+    "text", ["```sh\n" + "run it again\n" * 200 + "```", "word " * 500, "x" * 3_000, "| a | b |\n" * 300]
+)
+def test_a_block_that_is_too_long_is_cut_and_its_code_closed(text: str) -> None:
+    answer = extract("run", [ranked(text)])
+    assert len(answer.text) <= MAX_ANSWER + 10
+    assert answer.text.count("```") % 2 == 0
+
+
+@pytest.mark.parametrize(("room", "told"), [("Short.", 2), ("Long. " * 150, 1)])
+def test_a_section_with_more_support_is_told_beside_the_one_with_the_right_heading(room: str, told: int) -> None:
+    first, second = ranked("Add a rule."), replace(ranked(room.strip()), support=0.9)
+    answer = extract("add a rule", [first, second])
+    assert len(answer.citations) == told
+    assert [part.text[:3] for part in answer.citations] == ["[1]", "[2]"][:told]
+    assert answer.text.startswith("Add a rule.")
+    assert extract("add a rule", [second, first]).citations[1:] == ()
+
+
+def test_a_quote_stands_in_the_passage() -> None:
+    passage = ranked("Something first.\n\nA refund takes " + "many more words " * 30 + "and days.")
+    (cited,) = extract("refund", [passage]).citations
+    assert cited.quote in passage.passage.text
+    assert cited.quote.startswith("A refund takes")
+    assert len(cited.quote) <= MAX_QUOTE
