@@ -16,6 +16,7 @@ from tandem.errors import Unavailable
 from tandem.packs.model import Pack
 from tandem.packs.registry import Packs
 from tandem.rpc.ports import Llm
+from tandem.text import is_cjk, word_count
 from tandem.vectors.base import KNOWLEDGE, Vectors
 
 log = logging.getLogger(__name__)
@@ -56,13 +57,16 @@ async def _retrieve(task: AnswerQuestion, llm: Llm, vectors: Vectors, policy: An
 
 def _in_context(task: AnswerQuestion) -> str:
     """The question; a very short one with what the customer wrote before it."""
-    if len(task.question.split()) > SHORT:
+    if word_count(task.question) > SHORT:
         return task.question
     before = [line.text for line in task.recent if line.who == "customer" and line.text != task.question]
     return "\n".join([*before[-1:], task.question])
 
 
 async def _meaning(question: str, llm: Llm) -> NDArray[np.float32] | None:
+    """None: search by words alone. The small encoder reads English; of Chinese it sees little but unknown signs."""
+    if is_cjk(question):
+        return None
     try:
         vector: NDArray[np.float32] = (await llm.embed([question], EMBED_S))[0]
     except Unavailable:

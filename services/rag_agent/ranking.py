@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ _ASKING = "make take get got use need want happen tell know find give go set tur
 ASKING = frozenset(stem(word) for word in words(_ASKING))
 """Words by which anything may be asked: as terms of a question they say nothing about its subject."""
 
+_ASKING_ZH = re.compile(
+    "请问|怎么样|怎么|怎样|如何|什么|多久|多少|哪些|哪里|哪个|可以|能不能|是否|需要|想要|为什么|[吗呢吧啊的了我你您]"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
@@ -47,6 +52,7 @@ def rank(question: str, hits: Sequence[Hit], by_meaning: bool) -> list[Ranked]:
 
 def telling_terms(text: str) -> frozenset[str]:
     """The terms of a text that say what it is about."""
+    text = _ASKING_ZH.sub(" ", text)
     stops = {stem(word) for word in words(text) if word in STOP_WORDS}
     found = frozenset(term for term in terms(text) if term not in STOP_WORDS and term not in stops)
     return found - ASKING or found

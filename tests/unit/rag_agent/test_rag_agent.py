@@ -140,6 +140,20 @@ async def test_another_tenant_s_knowledge_answers_nothing(pack: Pack, vectors: V
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("text", "supported"),
+    [("请问怎么申请退款？", True), ("退款多久到账", True), ("今天天气怎么样", False), ("怎么做红烧肉", False)],
+)
+async def test_chinese_is_found_by_words(pack: Pack, vectors: Vectors, text: str, supported: bool) -> None:
+    document = "# 退款\n\n## 退款时间\n\n退款在五个工作日内到账。\n\n## 申请退款\n\n在订单页面点击退款。\n"
+    (Path(pack.root) / "knowledge" / "zh.md").write_text(document, encoding="utf-8")
+    await ingest(pack, "acme", vectors, Model())
+    answer, _ = await ask(question(text), pack, vectors, Model())
+    assert answer.supported == supported
+    assert all(citation.passage.startswith("zh.md#") for citation in answer.citations)
+
+
+@pytest.mark.asyncio
 async def test_a_short_question_is_read_with_what_was_written_before(pack: Pack, vectors: Vectors) -> None:
     before = Line(who="customer", text="I want to ask about a refund to my card", at=1)
     alone, _ = await ask(question("and for me?"), pack, vectors, Model())
