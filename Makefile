@@ -1,6 +1,7 @@
 # Tandem. `make help` lists the targets.
 
 UV_HOME := .cache/uv-bootstrap
+UV_VERSION := uv>=0.13,<0.14
 UV := $(shell command -v uv 2>/dev/null || echo $(UV_HOME)/bin/uv)
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -10,9 +11,12 @@ PYTEST_ARGS ?=
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# Neither needs rights, nor touches the system's Python: a virtual environment, or a folder where there is pip but no venv.
 $(UV_HOME)/bin/uv:
-	python3 -m venv $(UV_HOME)
-	$(UV_HOME)/bin/pip install --quiet uv
+	@rm -rf $(UV_HOME)
+	python3 -m venv $(UV_HOME) && $(UV_HOME)/bin/python -m pip install --quiet '$(UV_VERSION)' \
+		|| python3 -m pip install --quiet --target $(UV_HOME) '$(UV_VERSION)' \
+		|| (echo "install uv (https://docs.astral.sh/uv/) or your system's python3-venv, then try again" >&2; false)
 
 .venv/.synced: pyproject.toml uv.lock | $(if $(findstring $(UV_HOME),$(UV)),$(UV_HOME)/bin/uv)
 	$(UV) sync --frozen --quiet
@@ -29,7 +33,7 @@ lint: .venv/.synced  ## Style, types, import rules, packs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/tandem pack check packs/cloud_support
+	@for pack in packs/*/; do $(BIN)/tandem pack check $$pack || exit 1; done
 
 test: lint  ## Everything: lint, types, import rules, and all tests, also on a real Kafka and a real Redis
 	$(BIN)/pytest $(PYTEST_ARGS)

@@ -11,6 +11,7 @@ from tests.kafka.server import KafkaServer, missing
 
 BOOTSTRAP = "TANDEM_KAFKA_BOOTSTRAP_SERVERS"
 NOT_RUN = pytest.StashKey[str]()
+PASSED, FAILED = ("passed", "xpassed"), ("failed", "error")
 
 
 def _can_run(item: pytest.Item) -> bool:
@@ -40,6 +41,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     line = config.stash.get(NOT_RUN, "")
     if line:
         terminalreporter.write_line(line, yellow=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last line, for whoever reads only that one."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats and not config.option.collectonly:
+        passed, failed = (sum(len(reporter.stats.get(kind, ())) for kind in kinds) for kinds in (PASSED, FAILED))
+        reporter.write_line(f"{passed} passed, {failed} failed")
 
 
 @pytest.fixture(scope="session")
