@@ -17,7 +17,7 @@ COPY tandem /app/tandem
 COPY services/__init__.py /app/services/__init__.py
 COPY services/${SERVICE} /app/services/${SERVICE}
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SERVICE=${SERVICE} TANDEM_BUS=kafka TANDEM_HOME=/var/lib/tandem TANDEM_HTTP_PORT=8080
+    SERVICE=${SERVICE} TANDEM_BUS=kafka TANDEM_HOME=/var/lib/tandem HOME=/var/lib/tandem TANDEM_HTTP_PORT=8080
 USER 10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

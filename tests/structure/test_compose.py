@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 OURS = {name: body for name, body in COMPOSE["services"].items() if "build" in body}
+WITHOUT_A_SHELL = {"jaeger", "otel_collector"}  # nothing in the image to ask them with
 FOLDERS = {path.name for path in (ROOT / "services").iterdir() if (path / "__main__.py").exists()}
 
 
@@ -39,9 +41,68 @@ def test_folders_compose_and_the_registry_name_the_same_services() -> None:
     assert consumers - {"adapter", "console"} == {*AGENTS, "router", "memory"}
 
 
-@pytest.mark.parametrize("name", sorted(set(COMPOSE["services"]) - set(OURS) - {"jaeger", "otel_collector"}))
+@pytest.mark.parametrize("name", sorted(set(COMPOSE["services"]) - {"topics", *WITHOUT_A_SHELL}))
 def test_every_server_says_how_it_is(name: str) -> None:
     assert COMPOSE["services"][name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_what_a_service_waits_for_can_happen(name: str) -> None:
+    for other, how in COMPOSE["services"][name].get("depends_on", {}).items():
+        body = COMPOSE["services"][other]
+        assert "profiles" not in body
+        assert ("healthcheck" in body) == (how["condition"] == "service_healthy"), other
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_our_containers_can_do_little(name: str) -> None:
+    body = OURS[name]
+    assert body["read_only"]
+    assert body["cap_drop"] == ["ALL"]
+    assert body["security_opt"] == ["no-new-privileges:true"]
+    assert "ports" not in body
+
+
+def test_nothing_listens_beyond_this_host() -> None:
+    published = [port for body in COMPOSE["services"].values() for port in body.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_example_environment_names_every_variable() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)", TEXT))
+    named = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    assert named == used
+
+
+def test_the_planner_runs_in_both_roles() -> None:
+    roles = [body["environment"]["TANDEM_ROLE"] for body in OURS.values() if "TANDEM_ROLE" in body["environment"]]
+    assert sorted(roles) == ["owner", "worker"]
+
+
+def test_addresses_are_those_of_services_in_the_file() -> None:
+    for body in OURS.values():
+        for host in re.findall(r"\b([a-z_]+):\d{4,5}\b", " ".join(map(str, body["environment"].values()))):
+            assert host in COMPOSE["services"], host
+
+
+def test_the_collectors_pipelines_are_made_of_what_it_defines() -> None:
+    collector = yaml.safe_load((ROOT / "deploy" / "observability" / "collector.yaml").read_text(encoding="utf-8"))
+    for pipeline in collector["service"]["pipelines"].values():
+        assert set(pipeline["receivers"]) <= set(collector["receivers"])
+        assert set(pipeline["processors"]) <= set(collector["processors"])
+        assert pipeline["exporters"] == ["${env:TRACES_TO}"]
+    assert set(re.findall(r"debug|otlp/jaeger", (ROOT / ".env.example").read_text())) == set(collector["exporters"])
+    assert COMPOSE["services"]["otel_collector"]["environment"] == {"TRACES_TO": "${TRACES_TO:-debug}"}
+
+
+def test_an_image_has_the_kernel_and_one_service_and_no_rights() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert "ARG SERVICE" in lines
+    copied = [line.split()[1] for line in lines if line.startswith("COPY") and "--from" not in line]
+    assert copied == ["pyproject.toml", "tandem", "services/__init__.py", "services/${SERVICE}"]
+    assert [line for line in lines if line.startswith("USER")] == ["USER 10001"]
+    assert any("uv sync --frozen --no-dev" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
