@@ -149,7 +149,7 @@ class HttpCall:
 
 def _request(tool: Tool, arguments: Mapping[str, Json], effect: str, env: Mapping[str, str]) -> _Request:
     base = _server(tool, env)
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": "application/json", "X-Request-Id": effect}
     if tool.writes:
         headers["Idempotency-Key"] = effect
     traceparent = telemetry.current_traceparent()

@@ -115,6 +115,19 @@ def _led(lead: re.Match[str], rest: str) -> float:
     return LED if clause or yes or _DENIES.match(rest) else INCIDENTAL
 
 
+_DONT_KNOW = re.compile(
+    r"\b(?:i )?(?:don'?t|do not|can'?t|cannot|can not) (?:know|remember|recall|have (?:it|one|that)|find it)\b|\bno idea\b"
+    r"|\bi(?:'ve| have)? forg(?:o|e)t(?:ten)? (?:it|that)\b|不知道|不记得|忘了|想不起来",
+    re.IGNORECASE,
+)
+
+
+def find_dont_know(text: str) -> Iterator[Found]:
+    """`dont_know`: the customer cannot give what was asked for."""
+    if len(text) <= _LONGEST and (match := _DONT_KNOW.search(text)):
+        yield Found("dont_know", True, match.start(), match.end(), confidence=0.9)
+
+
 def _pure(text: str) -> bool | None:
     """True or False if the message says only that, in any number of words; None otherwise."""
     said: set[bool] = set()

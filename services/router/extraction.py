@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from services.router import spans
-from services.router.answers import PURE, YES_NO, find_ordinals, find_yes_no
+from services.router.answers import PURE, YES_NO, find_dont_know, find_ordinals, find_yes_no
 from services.router.dates import find_dates
 from services.router.recognisers import find_general, find_wholes
 from services.router.sensitive import PASSWORD, find_sensitive
@@ -89,7 +89,7 @@ class Extractor:
         filled = [value for found in (*general, *dates) for value in self._slots.fill(found, text)]
         plain = [found for found in (*general, *dates) if found.free_of(filled)]
         plain = [replace(found, sensitive=True) if found.slot in _MASKED_KINDS else found for found in plain]
-        answers = [*find_yes_no(text), *_apart(find_ordinals(text), taken)]
+        answers = [*find_yes_no(text), *find_dont_know(text), *_apart(find_ordinals(text), taken)]
         return [*own, *secret, *filled, *plain, *answers]
 
     def _is_no_word(self, value: Found) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from tandem.cli import COMMANDS
 from tandem.contracts.message import MESSAGES
 from tandem.contracts.topics import SERVICES, TOPICS
 from tandem.settings import Settings
@@ -41,12 +45,10 @@ def test_every_service_has_the_same_shape(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_services_readme_has_its_topics_and_its_settings(service: str) -> None:
-    text = (ROOT / "services" / service / "README.md").read_text(encoding="utf-8")
-    module = importlib.import_module(f"services.{service}.settings")
-    [kind] = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
-    assert issubclass(kind, Settings)
-    own = set(kind.model_fields) - set(Settings.model_fields)
+    text = _readme(service)
+    kind = _settings(service)
     named = {name.lower() for name in re.findall(r"`TANDEM_([A-Z0-9_]+)`", text)}
+    own = _own_fields(service)
     assert own <= named, f"missing: {own - named}"
     assert named <= set(kind.model_fields), f"unknown: {named - set(kind.model_fields)}"
     consumed = [
@@ -55,15 +57,63 @@ def test_a_services_readme_has_its_topics_and_its_settings(service: str) -> None
     assert [topic for topic in consumed if f"`{topic}`" not in text] == []
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_services_readme_tells_the_defaults_as_they_are(service: str) -> None:
+    told: dict[str, str] = {}
+    for names, defaults in re.findall(r"^\| (`TANDEM_[^|]+) \| ([^|]+) \|", _readme(service), re.MULTILINE):
+        fields = [name.lower() for name in re.findall(r"TANDEM_([A-Z0-9_]+)", names)]
+        told |= dict(zip(fields, [text.strip(" `") for text in defaults.split(",")], strict=True))
+    fields = _settings(service).model_fields
+    plain = {name for name in _own_fields(service) if fields[name].default_factory is None}
+    assert {name: told[name] for name in plain} == {name: _written(fields[name].default) for name in plain}
+
+
+def test_the_settings_of_all_services_are_described() -> None:
+    for service in SERVICES:
+        assert [name for name, field in _settings(service).model_fields.items() if not field.description] == []
+
+
 def test_every_message_has_a_golden_example() -> None:
     folder = ROOT / "tests" / "contracts" / "messages" / "examples"
     assert {path.stem for path in folder.glob("*.json")} == set(MESSAGES)
 
 
-def test_nothing_tracked_speaks_of_one_machine() -> None:
-    forbidden = re.compile(r"/(?:root|work)/(?:main|shared)|/opt/wheels|BEGIN (?:RSA |EC )?PRIVATE KEY")
-    found = [name for name in TRACKED if name and _reads(ROOT / name, forbidden)]
-    assert found == [str(Path(__file__).relative_to(ROOT))]
+FORBIDDEN = {
+    "one machine's folders": r"/(?:root|work|home)/\w+|/opt/wheels|[A-Z]:\\\\Users",
+    "a registry": r"pythonhosted\.org|pypi\.org/simple|repo1?\.maven\.org|index-url",
+    "a secret": r"BEGIN (?:RSA |EC |OPENSSH )?PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_\w{36}|\bsk-\w{20,}|xox[bp]-\d{8,}",
+    "work left over": r"\b(?:TODO|FIXME|XXX)\b",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_nothing_tracked_speaks_of(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    own, written_by_uv = str(Path(__file__).relative_to(ROOT)), "uv.lock"
+    assert [name for name in TRACKED if name not in (own, written_by_uv) and _reads(ROOT / name, pattern)] == []
+    assert _reads(ROOT / own, pattern), "the pattern finds its own text"
+
+
+@pytest.mark.parametrize("name", [name for name in TRACKED if name.endswith(".md")])
+def test_links_lead_somewhere(name: str) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", (ROOT / name).read_text(encoding="utf-8"))
+    assert [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()] == []
+
+
+def test_the_readme_names_only_commands_and_settings_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?:bin/|`)tandem ([a-z][a-z-]*)", text)) <= set(COMMANDS)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert set(re.findall(r"\$ make (\w+)", text)) <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    known = {field for service in SERVICES for field in _settings(service).model_fields}
+    assert {name.lower() for name in re.findall(r"TANDEM_([A-Z_]+)", text)} <= known
+
+
+@pytest.mark.parametrize(
+    "name", ["LICENSE", "CHANGELOG.md", "README.md", "docs/architecture.md", ".env.example", ".ci/run"]
+)
+def test_what_a_newcomer_looks_for_is_there(name: str) -> None:
+    assert name in TRACKED
 
 
 def _reads(path: Path, pattern: re.Pattern[str]) -> bool:
@@ -71,3 +121,26 @@ def _reads(path: Path, pattern: re.Pattern[str]) -> bool:
         return path.is_file() and bool(pattern.search(path.read_text(encoding="utf-8")))
     except UnicodeDecodeError:
         return False
+
+
+def _readme(service: str) -> str:
+    return (ROOT / "services" / service / "README.md").read_text(encoding="utf-8")
+
+
+def _settings(service: str) -> type[Settings]:
+    module = importlib.import_module(f"services.{service}.settings")
+    [kind] = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
+    assert issubclass(kind, Settings)
+    return kind
+
+
+def _own_fields(service: str) -> set[str]:
+    return set(_settings(service).model_fields) - set(Settings.model_fields)
+
+
+def _written(default: Any) -> str:
+    """As a README's table has it: JSON, and a dash for nothing."""
+    value = default.get_secret_value() if isinstance(default, SecretStr) else default
+    if value is None or value == "":
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value)

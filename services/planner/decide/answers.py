@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,9 +18,9 @@ CLEAR_YES_NO = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What the rules make of a message: an answer, an answer to a question no longer open, unsure, or no answer."""
+    """What the rules make of a message: an answer, one to a question no longer open, unsure, "I do not know", or none."""
 
-    kind: Literal["answer", "stale", "unsure", "other"]
+    kind: Literal["answer", "stale", "unsure", "cannot", "other"]
     question: Question | None = None
     values: dict[str, Json] = field(default_factory=dict)
     yes: bool | None = None
@@ -67,12 +68,31 @@ def _slots(draft: Draft, question: Question, text: str, values: tuple[TypedValue
     found = {value.slot: value.value for value in values if value.slot in question.slots}
     if found:
         return Match("answer", question, values=found)
+    if any(value.slot == "dont_know" for value in values):
+        return Match("cannot", question)
     free = [slot for slot in question.slots if _free_text(draft.pack, slot)]
     if len(free) == 1 and text.strip() and not _changes_topic(draft):
-        return Match("answer", question, values={free[0]: text.strip()})
+        return Match("answer", question, values={free[0]: stated(text)})
     if not question.slots and text.strip() and not _changes_topic(draft):
         return Match("answer", question, values={})
     return Match("other")
+
+
+_LEAD_IN = re.compile(
+    r"^(?:(?:hi|hello|hey|yes|yeah|sure|of course|certainly|ok|okay|well)\b[\s,.!]*)*"
+    r"(?:(?:my|the|our|his|her|its)\s+(?:[\w']+\s+){1,4}?(?:is|are|was)|it\s+is|it's|it’s|this\s+is|that\s+is|that's|i\s+am|i'm)\s+",
+    re.IGNORECASE,
+)
+_SHORT_ANSWER = 8
+"""Words of a free answer that may begin with "my name is"; a longer one is a story and kept as it is."""
+
+
+def stated(text: str) -> str:
+    """The value of a free answer: without "my name is", "it's" and the full stop."""
+    text = text.strip()
+    if len(text.split()) > _SHORT_ANSWER:
+        return text
+    return _LEAD_IN.sub("", text).rstrip(".! ") or text
 
 
 def _free_text(pack: Pack, slot: str) -> bool:
@@ -107,8 +127,8 @@ def _choice(question: Question, text: str, values: tuple[TypedValue, ...]) -> Ma
         return Match("answer", question, choice=named[0])
     for value in values:
         position = value.value
-        if value.slot == "ordinal" and isinstance(position, int) and 1 <= position <= len(question.choices):
-            return Match("answer", question, choice=question.choices[position - 1])
+        if value.slot == "ordinal" and isinstance(position, int) and 1 <= abs(position) <= len(question.choices):
+            return Match("answer", question, choice=question.choices[position - 1 if position > 0 else position])
     given = {str(value.value).lower() for value in values}
     hits = [c for c in question.choices if c.id.lower() in given]
     if len(hits) == 1:

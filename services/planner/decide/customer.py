@@ -127,6 +127,8 @@ def read(draft: Draft) -> None:
     found = match(draft, messages)
     if found.kind == "answer" and found.question:
         answer(draft, found)
+    elif found.kind == "cannot" and found.question:
+        _cannot_say(draft, found.question)
     elif found.kind == "stale":
         _stale(draft)
     elif draft.questions and not _new_topic(draft, route):
@@ -188,6 +190,18 @@ def _reopen(draft: Draft) -> None:
     draft.outcome = None
     draft.reopened += 1
     draft.event("reopened")
+
+
+def _cannot_say(draft: Draft, question: Question) -> None:
+    """The customer does not know it: the flow may say what then; otherwise it is asked again, and then a person."""
+    step = draft.step(question.step)
+    node = draft.node(step) if step else None
+    if step is None or node is None or not node.on_failure:
+        ask_again(draft, question, "")
+        return
+    draft.close_question(question)
+    draft.event("not_known", step=step.id, node=step.node, name=question.id)
+    walk.fail(draft, step)
 
 
 def _stale(draft: Draft) -> None:

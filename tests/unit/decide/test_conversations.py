@@ -7,7 +7,7 @@ import pytest
 from tandem.contracts.inbox import ResolveUnknown
 from tandem.contracts.ticket import Status
 from tandem.packs.model import Timers
-from tests.unit.decide.world import PACK, World
+from tests.unit.decide.world import PACK, World, to
 
 
 def reset_until_consent(world: World) -> None:
@@ -413,3 +413,17 @@ def test_thanks_after_the_answer_is_no_new_matter() -> None:
     assert world.last == "You are welcome."
     assert world.t.outcome == "confirmed"
     assert world.t.reopened == 0
+
+
+def test_what_a_customer_cannot_say_is_asked_again_unless_the_flow_knows_better() -> None:
+    world = World()
+    world.say("reset", "reset")
+    world.say("I don't remember", values={"dont_know": True})
+    assert world.last == "E-mail and code?"
+    flow = PACK.flows["reset"]
+    who = flow.nodes["who"].model_copy(update={"on_failure": to("human")})
+    nodes = {**flow.nodes, "who": who}
+    world = World(PACK.model_copy(update={"flows": {**PACK.flows, "reset": flow.model_copy(update={"nodes": nodes})}}))
+    world.say("reset", "reset")
+    world.say("I don't remember", values={"dont_know": True})
+    assert world.last == "A person goes on."
