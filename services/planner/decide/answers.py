@@ -68,6 +68,9 @@ def _slots(draft: Draft, question: Question, text: str, values: tuple[TypedValue
     found = {value.slot: value.value for value in values if value.slot in question.slots}
     if found:
         return Match("answer", question, values=found)
+    by_type = _by_type(draft.pack, question.slots, values)
+    if by_type:
+        return Match("answer", question, values=by_type)
     if any(value.slot == "dont_know" for value in values):
         return Match("cannot", question)
     free = [slot for slot in question.slots if _free_text(draft.pack, slot)]
@@ -80,7 +83,7 @@ def _slots(draft: Draft, question: Question, text: str, values: tuple[TypedValue
 
 _LEAD_IN = re.compile(
     r"^(?:(?:hi|hello|hey|yes|yeah|sure|of course|certainly|ok|okay|well)\b[\s,.!]*)*"
-    r"(?:(?:my|the|our|his|her|its)\s+(?:[\w']+\s+){1,4}?(?:is|are|was)|it\s+is|it's|it’s|this\s+is|that\s+is|that's|i\s+am|i'm)\s+",
+    r"(?:(?:my|the|our|his|her|its)\s+(?:[\w']+\s+){1,4}?(?:is|are|was)|it\s+(?:is|was)|it's|it’s|this\s+is|that\s+is|that's|i\s+am|i'm)\s+",
     re.IGNORECASE,
 )
 _SHORT_ANSWER = 8
@@ -93,6 +96,29 @@ def stated(text: str) -> str:
     if len(text.split()) > _SHORT_ANSWER:
         return text
     return _LEAD_IN.sub("", text).rstrip(".! ") or text
+
+
+GENERAL: dict[str, tuple[str, ...]] = {
+    "boolean": ("yes_no",),
+    "integer": ("integer",),
+    "number": ("number", "integer", "amount"),
+    "date": ("date",),
+    "email": ("email",),
+    "ip": ("ip",),
+    "phone": ("phone",),
+    "url": ("url",),
+}
+"""Slot type → general values that answer a question for one slot of it."""
+
+
+def _by_type(pack: Pack, slots: tuple[str, ...], values: tuple[TypedValue, ...]) -> dict[str, Json]:
+    """The one value of the asked slot's type, if exactly one slot is asked for and the message has exactly one."""
+    slot = pack.slots.get(slots[0]) if len(slots) == 1 else None
+    if slot is None:
+        return {}
+    kinds = GENERAL.get(slot.type, ())
+    found = [value.value for value in values if value.slot in kinds and value.confidence >= CLEAR_YES_NO]
+    return {slot.name: found[0]} if len(found) == 1 else {}
 
 
 def _free_text(pack: Pack, slot: str) -> bool:

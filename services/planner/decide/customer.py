@@ -165,10 +165,12 @@ def _best(messages: Sequence[Unread]) -> Route:
 
 
 def _keep_values(draft: Draft, messages: Sequence[Unread]) -> None:
-    """Values of the pack's slots become facts, whether asked for or not."""
+    """Values of the pack's slots become facts, asked for or not; while one is asked for, a known other one stands."""
+    asked = {slot for question in draft.questions for slot in question.slots}
     for message in messages:
         for value in message.values:
-            if value.slot in draft.pack.slots:
+            stands = asked and value.slot not in asked and draft.known(value.slot)
+            if value.slot in draft.pack.slots and not stands:
                 draft.know(value.slot, value.value, "customer", message.id, value.sensitive)
 
 

@@ -25,8 +25,9 @@ SECRET = re.compile(r"pin|password|security", re.IGNORECASE)
 OWN_NAME = "ask_name"
 """STAR's one label, in every procedure, for the customer's own name."""
 
-YES = ["yes", "yeah", "yep", "yup", "sure", "i do", "i have", "please do", "already"]
-NO = ["no", "nope", "not", "i don't", "i haven't", "don't"]
+FEW = 5
+"""Answers below which counting says little."""
+
 _HOUR = re.compile(r"^(\d+) (am|pm)$")
 
 
@@ -94,7 +95,7 @@ def link(replies: dict[str, str], api: Api, dialogues: Iterable[Dialogue]) -> di
     for (label, _), count in counted.items():
         asked[label] += count
     scores = [
-        (2 * _overlap(label, text, i) + counted[label, i["Name"]] / max(1, asked[label]), label, i["Name"])
+        (_overlap(label, text, i) + 2 * counted[label, i["Name"]] / max(FEW, asked[label]), label, i["Name"])
         for label, text in replies.items()
         if "ask" in label
         for i in _parameters(api)
@@ -107,7 +108,7 @@ def link(replies: dict[str, str], api: Api, dialogues: Iterable[Dialogue]) -> di
 
 
 def _overlap(label: str, text: str, parameter: dict[str, Any]) -> float:
-    asked = name_words(label) | frozenset(re.findall(r"[a-z]+", text.lower()))
+    asked = name_words(label.split("ask_")[-1]) | frozenset(re.findall(r"[a-z]+", text.lower()))
     named = name_words(parameter["Name"]) | frozenset(parameter["ReadableName"].lower().split())
     return len(asked & named) / len(named)
 
@@ -120,12 +121,12 @@ def _slot(parameter: dict[str, Any], question: str, own_name: bool) -> dict[str,
     readable = parameter["ReadableName"].lower()
     slot: dict[str, Any] = {"ask": question or f"What is the {readable}?", "label": "name" if own_name else readable}
     match parameter["Type"]:
+        case _ if is_yes_no(parameter):
+            slot["type"] = "boolean"
         case "Categorical" | "CategoricalMultiple":
             slot |= {"type": "choice", "choices": {str(c): _said_as(str(c)) for c in parameter["Categories"]}}
         case "Integer":
             slot["type"] = "integer"
-        case "Boolean":
-            slot |= {"type": "choice", "choices": {"True": YES, "False": NO}}
         case _:
             slot["free_text"] = True
     if SECRET.search(parameter["Name"]):
@@ -133,9 +134,16 @@ def _slot(parameter: dict[str, Any], question: str, own_name: bool) -> dict[str,
     return slot
 
 
+def is_yes_no(parameter: dict[str, Any]) -> bool:
+    """A parameter that is a yes or a no, whatever STAR calls its type."""
+    return parameter["Type"] == "Boolean" or set(parameter.get("Categories") or ()) == {"Yes", "No"}
+
+
+def _json_type(parameter: dict[str, Any]) -> str:
+    return "boolean" if is_yes_no(parameter) else "integer" if parameter["Type"] == "Integer" else "string"
+
+
 def _said_as(category: str) -> list[str]:
-    if category in ("Yes", "No"):
-        return YES if category == "Yes" else NO
     hour = _HOUR.match(category)
     return [category, f"{hour.group(1)}{hour.group(2)}", f"{hour.group(1)}:00 {hour.group(2)}"] if hour else [category]
 
@@ -168,10 +176,7 @@ def _tool(api: Api, request_type: str, task: str) -> dict[str, Any]:
                         "schema": {
                             "type": "object",
                             "required": sorted(api.required - {REQUEST_TYPE}),
-                            "properties": {
-                                i["Name"]: {"type": "integer" if i["Type"] == "Integer" else "string"}
-                                for i in parameters
-                            },
+                            "properties": {i["Name"]: {"type": _json_type(i)} for i in parameters},
                         }
                     }
                 }

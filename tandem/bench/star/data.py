@@ -57,7 +57,7 @@ class Api:
 
 def normalise(value: Any) -> str:
     """A value as it is compared: no quotes, operators, case, punctuation at the ends or doubled spaces."""
-    text = str(value).strip()
+    text = ("yes" if value else "no") if isinstance(value, bool) else str(value).strip()
     wrapped = _WRAPPED.match(text)
     text = (wrapped.group(1) if wrapped else text).strip().strip("\"'").lower()
     text = re.sub(r"(\d)\s*(am|pm)\b", r"\1 \2", text)
