@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -51,6 +52,11 @@ class Component(Protocol):
 @runtime_checkable
 class Startable(Protocol):
     async def start(self) -> None: ...
+
+
+def calm_collector() -> None:
+    """Collect less often: messages are values without cycles, and the default threshold costs a tenth of the work."""
+    gc.set_threshold(20_000, 20, 50)
 
 
 class Service:
@@ -152,6 +158,7 @@ class Service:
     def run(self) -> None:
         """Own the process: serve until SIGTERM or SIGINT, then drain. Exits non-zero if a component failed."""
         telemetry.configure(self.wiring.settings, self.name)
+        calm_collector()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())

@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -23,10 +23,25 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    def changed(self, **fields: Any) -> Self:
+        """A copy with some declared fields changed, not validated: `model_copy(update=…)` at a third of its cost."""
+        copy = object.__new__(type(self))
+        object.__setattr__(copy, "__dict__", {**self.__dict__, **fields})
+        object.__setattr__(copy, "__pydantic_extra__", self.__pydantic_extra__)
+        object.__setattr__(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | fields.keys())
+        object.__setattr__(copy, "__pydantic_private__", None)
+        return copy
+
 
 def derive_id(*parts: object) -> str:
-    """A stable UUID of the parts: a step computed again sends the same ids, and readers drop the second copy."""
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(map(str, parts))))
+    """A stable UUID of the parts: a step computed again sends the same ids, and readers drop the second copy.
+
+    It is `uuid.uuid5(NAMESPACE, …)`, without the object: a ticket takes dozens of ids.
+    """
+    name = "\x1f".join(map(str, parts)).encode()
+    digits = hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def conversation_id(tenant: str, channel: str, thread: str) -> str:

@@ -22,7 +22,7 @@ from tandem.errors import InvalidSettings
 from tandem.packs.registry import Packs
 from tandem.redis import PrivateRedis, Redis, private_redis
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
-from tandem.service import Service
+from tandem.service import Service, calm_collector
 from tandem.settings import Settings
 from tandem.wiring import Wiring
 
@@ -92,6 +92,7 @@ class Platform:
                 task.cancel()
 
     async def _start(self) -> None:
+        calm_collector()
         settings = self.settings
         settings.home.mkdir(parents=True, exist_ok=True)
         packs = Packs(settings.packs, settings.home / "packs")

@@ -100,12 +100,10 @@ class Draft:
         """Replace a step with a changed copy. Only a step in flight has a task."""
         if changes.get("status", StepStatus.RUNNING) not in (StepStatus.RUNNING, StepStatus.ASSEMBLING):
             changes = {"task": None, "deadline": None, **changes}
-        changed = step.model_copy(update=changes) if changes else step
+        changed = step.changed(**changes) if changes else step
         plan = self.plan_of(step.id)
         if plan is not None:
-            self.put_plan(
-                plan.model_copy(update={"steps": tuple(changed if s.id == step.id else s for s in plan.steps)})
-            )
+            self.put_plan(plan.changed(steps=tuple(changed if s.id == step.id else s for s in plan.steps)))
         return changed
 
     def flow(self, plan: Plan) -> Flow | None:
@@ -263,35 +261,33 @@ class Draft:
         return Decision(self._ticket(), tuple(self.outputs))
 
     def _ticket(self) -> Ticket:
-        return self.base.model_copy(
-            update={
-                "version": self.version,
-                "now": self.now,
-                "inbox_offset": self.offset,
-                "owner": self.owner,
-                "turn": self.turn,
-                "seq": self.seq,
-                "status": self.status,
-                "language": self.language,
-                "route": self.route,
-                "plans": tuple(self.plans),
-                "facts": self.facts,
-                "budget": self.budget,
-                "timers": tuple(Timer(name=name, due=due) for name, due in sorted(self.timers.items())),
-                "questions": tuple(self.questions),
-                "approvals": tuple(self.approvals),
-                "effects": self.effects,
-                "unread": tuple(self.unread),
-                "answering": self.answering,
-                "recent": tuple(self.recent),
-                "seen": self.seen,
-                "steps_made": self.steps_made,
-                "outcome": self.outcome,
-                "quarantined": self.quarantined,
-                "experts_note": self.experts_note,
-                "reopened": self.reopened,
-                "pack_hash": self.pack.hash,
-            }
+        return self.base.changed(
+            version=self.version,
+            now=self.now,
+            inbox_offset=self.offset,
+            owner=self.owner,
+            turn=self.turn,
+            seq=self.seq,
+            status=self.status,
+            language=self.language,
+            route=self.route,
+            plans=tuple(self.plans),
+            facts=self.facts,
+            budget=self.budget,
+            timers=tuple(Timer(name=name, due=due) for name, due in sorted(self.timers.items())),
+            questions=tuple(self.questions),
+            approvals=tuple(self.approvals),
+            effects=self.effects,
+            unread=tuple(self.unread),
+            answering=self.answering,
+            recent=tuple(self.recent),
+            seen=self.seen,
+            steps_made=self.steps_made,
+            outcome=self.outcome,
+            quarantined=self.quarantined,
+            experts_note=self.experts_note,
+            reopened=self.reopened,
+            pack_hash=self.pack.hash,
         )
 
 

@@ -112,7 +112,7 @@ def add_step(draft: Draft, plan_id: str, kind: StepKind, name: str, node: Node |
         node=node.id if node else None,
         sentence=node.sentence if node else None,
     )
-    draft.put_plan(plan.model_copy(update={"steps": (*plan.steps, step)}))
+    draft.put_plan(plan.changed(steps=(*plan.steps, step)))
     return step
 
 
@@ -131,7 +131,7 @@ def enter(draft: Draft, plan_id: str, node_id: str) -> None:
     if visits > node.max_visits or len(plan.steps) >= MAX_STEPS:
         handover(draft, f"too_often:{node_id}", say="unsuccessful")
         return
-    draft.put_plan(plan.model_copy(update={"visits": {**plan.visits, node_id: visits}}))
+    draft.put_plan(plan.changed(visits={**plan.visits, node_id: visits}))
     for fact in node.forget:
         draft.facts.pop(fact, None)
     name = node.tool or node.agent or node.id
