@@ -79,7 +79,9 @@ class _Answerer:
         handler = self._handlers.get(delivery.envelope.type)
         if handler is None or not isinstance(task, Task):
             raise InvalidMessage("unknown-task", f"{self._name} has no handler for {delivery.envelope.type!r}")
-        telemetry.bind(conversation=task.conversation, ticket=task.ticket, segment=task.turn)
+        telemetry.bind(
+            conversation=task.conversation, ticket=task.ticket, segment=task.turn, plan_version=task.plan_version
+        )
         began = self._clock.boot()
         with telemetry.span(f"{SpanName.AGENT} {self._name}", attributes={Attribute.AGENT_NAME: self._name}):
             answer = await self._answer(task, handler, began)

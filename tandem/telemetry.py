@@ -20,13 +20,16 @@ from tandem import telemetry_names as names
 from tandem.settings import Settings
 from tandem.telemetry_names import Attribute, Metric, SpanName
 from tandem.tracing import (
+    Ids,
     annotate,
+    annotate_ids,
     bind,
     configure_tracing,
     consume_span,
     continued,
     current_ids,
     current_traceparent,
+    link,
     segment_span,
     shutdown_tracing,
     span,
@@ -34,16 +37,20 @@ from tandem.tracing import (
 
 __all__ = [
     "Attribute",
+    "Ids",
     "Metric",
     "SpanName",
     "annotate",
+    "annotate_ids",
     "bind",
     "configure",
+    "configure_tracing",
     "consume_span",
     "continued",
     "count",
     "current_traceparent",
     "gauge",
+    "link",
     "metrics_text",
     "names",
     "observe",

@@ -32,6 +32,7 @@ class Attribute:
     OFFSET: Final = "messaging.kafka.offset"
     GROUP: Final = "messaging.consumer.group.name"
     MESSAGE_ID: Final = "messaging.message.id"
+    GEN_AI_OPERATION: Final = "gen_ai.operation.name"
     CONVERSATION: Final = "gen_ai.conversation.id"
     AGENT_NAME: Final = "gen_ai.agent.name"
     TOOL_NAME: Final = "gen_ai.tool.name"

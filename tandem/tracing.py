@@ -107,6 +107,21 @@ def annotate(attributes: Attributes) -> None:
         span.set_attributes(attributes)
 
 
+def annotate_ids(ids: Ids) -> None:
+    """Name the work of the current span alone, where one task works for many tickets."""
+    annotate(_id_attributes(ids))
+
+
+def link(traceparent: str | None) -> None:
+    """Link the current span to the segment before; nothing if that is its own trace or was not recorded."""
+    span = _span.get()
+    if span is None or not traceparent or not _recorded(traceparent):
+        return
+    earlier = _parse(traceparent)
+    if earlier is not None and earlier.trace_id != span.get_span_context().trace_id:
+        span.add_link(earlier)
+
+
 def new_traceparent() -> str:
     """The first traceparent of a segment nobody records: ids, and the flag that says so."""
     return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
@@ -161,7 +176,10 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes =
     if parent is None or not _recorded(parent):
         return _Scope(parent, None)
     context = _parse(parent)
-    return _Scope(parent, _start(name, kind, context, attributes) if context else None)
+    if context is None:
+        return _Scope(parent, None)
+    operation = {Attribute.GEN_AI_OPERATION: name.partition(" ")[0]}
+    return _Scope(parent, _start(name, kind, context, {**attributes, **operation}))
 
 
 def continued(traceparent: str | None) -> _Scope:
@@ -171,8 +189,9 @@ def continued(traceparent: str | None) -> _Scope:
 
 
 def segment_span(name: str, kind: SpanKind = SpanKind.PRODUCER, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
-    """The first span of a new segment: whether it is recorded is decided here."""
-    return _first(None, name, attributes, kind)
+    """The first span of a new segment: whether it is recorded is decided here, or by the first service if this process
+    records nothing."""
+    return _first(None, name, attributes, kind) if _state.tracer is not None else _Scope(None, None)
 
 
 def _first(before: str | None, name: str, attributes: Attributes, kind: SpanKind = SpanKind.CONSUMER) -> _Scope:
@@ -210,12 +229,13 @@ def _consumer_attributes(record: Record, group: str) -> Attributes:
 
 
 def _id_attributes(ids: Ids) -> Attributes:
-    return {
+    named: dict[str, str | int] = {
         Attribute.CONVERSATION: ids.conversation,
         Attribute.TICKET: ids.ticket,
         Attribute.SEGMENT: ids.segment,
         Attribute.PLAN_VERSION: ids.plan_version,
     }
+    return {name: value for name, value in named.items() if value}
 
 
 def _process_name(record: Record) -> str:

@@ -28,7 +28,9 @@ class Handler:
         task = delivery.message
         if not isinstance(task, ExecuteTool):
             raise InvalidMessage("unknown-task", f"the executor has no handler for {delivery.envelope.type!r}")
-        telemetry.bind(conversation=task.conversation, ticket=task.ticket, segment=task.turn)
+        telemetry.bind(
+            conversation=task.conversation, ticket=task.ticket, segment=task.turn, plan_version=task.plan_version
+        )
         began = self._clock.boot()
         executed = await self._executor.execute(task)
         telemetry.count(telemetry.names.STEPS, "executor", executed.result.status, "rule")

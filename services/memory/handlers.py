@@ -34,6 +34,7 @@ class Projector:
         events = delivery.message
         if not isinstance(events, TicketEvents):
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
+        telemetry.bind(conversation=events.conversation, ticket=events.ticket)
         added = await self._store.write(self._generation, events, project(events))
         if added and events.at >= self._since:
             _count(events)

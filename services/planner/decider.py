@@ -15,6 +15,7 @@ from tandem.contracts.ticket import Status, Ticket
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidMessage, InvalidPack
 from tandem.packs.model import Pack
+from tandem.telemetry import Attribute, SpanName
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Decider:
     def _transition(self, letter: Letter, ticket: Ticket | None, epoch: int, dead: list[Outgoing]) -> Transition | None:
         record, message = letter.record, letter.message
         now = record.timestamp if ticket is None else max(ticket.now, record.timestamp)
-        with telemetry.consume_span(record, SERVICE):
+        with telemetry.consume_span(record, SERVICE) as span:
             traceparent = telemetry.current_traceparent()
             try:
                 decision = self._decision(letter, ticket, now)
@@ -73,6 +74,8 @@ class Decider:
                 logger.exception("quarantine failed", extra={"shard": self.partition, "offset": record.offset})
                 dead += self._undeliverable(record, "decide-failed", repr(error))
                 return None
+            if span is not None and decision is not None and decision.ticket is not None:
+                _describe(record, ticket, decision.ticket)
         if decision is None or decision.ticket is None:
             return None
         telemetry.count(telemetry.names.DECISIONS, message.TYPE)
@@ -103,6 +106,15 @@ class Decider:
         if isinstance(message, RoutedMessage) and (ticket is None or ticket.status is Status.CLOSED):
             return self._core.packs.get(message.pack, message.pack_hash)
         return None if ticket is None else self._core.packs.get(ticket.pack, ticket.pack_hash)
+
+
+def _describe(record: Record, before: Ticket | None, after: Ticket) -> None:
+    """Whose ticket the span is about, and which segment came before this one."""
+    version = after.plans[-1].version if after.plans else 0
+    telemetry.annotate_ids(telemetry.Ids(after.conversation, after.id, after.turn, version))
+    telemetry.annotate({Attribute.GEN_AI_OPERATION: SpanName.WORKFLOW.value})
+    if before is not None and record.header("tracelink") is None:
+        telemetry.link(before.traceparent)
 
 
 def _checked(decision: Decision, before: Ticket | None, offset: int) -> Decision:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 
 from services.planner import interpretation, planning
+from tandem import telemetry
 from tandem.agent import Handler, Result
 from tandem.contracts.tasks import Interpret, MakePlan, Reason, Task
 from tandem.errors import Unavailable
 from tandem.packs.registry import Packs
 from tandem.rpc.ports import Llm
+from tandem.telemetry import SpanName
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,8 @@ async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
 async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm) -> Result:
     pack = packs.get(task.pack)
     try:
-        response = await llm.chat(planning.request(task, pack), deadline=PLAN_SECONDS)
+        with telemetry.span(SpanName.PLAN):
+            response = await llm.chat(planning.request(task, pack), deadline=PLAN_SECONDS)
     except Unavailable:
         return Result(planning.NO_MODEL)
     proposal = planning.accept(response.text, pack)

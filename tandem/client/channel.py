@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -167,6 +168,7 @@ class Channel:
                 raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on {CUSTOMER_REPLIES.name}")
             if reply.channel != self.name or reply.tenant != self.tenant:
                 return []
+            telemetry.bind(conversation=reply.conversation, ticket=reply.ticket, segment=reply.turn)
             await self._prime(delivery.record.at, delivery.record.offset)
             if (reply.state == "draft" and not drafts) or not self._seen.admit(reply):
                 return []
@@ -181,6 +183,7 @@ class Channel:
             policy=LoopPolicy(max_in_flight=MAX_WAITING, ordered=True),
             clock=self._tandem.wiring.clock,
             name=f"channel/{self.name}",
+            around=partial(telemetry.consume_span, name=f"channel/{self.name}"),
         )
 
     async def _show(self, reply: Reply, queue: asyncio.Queue[Incoming]) -> None:

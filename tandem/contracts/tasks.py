@@ -25,6 +25,7 @@ class Task(Message):
     step: str
     attempt: int
     turn: int
+    plan_version: int = 0
     language: str = "en"
     deadline: Millis  # past it nobody waits for the answer
     reserved: Cost = Cost()

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem import telemetry
 from tandem.contracts.values import Value
+from tandem.telemetry import SpanName
 from tandem.vectors.base import CANDIDATES, KNOWLEDGE, Hit, Passage, Scope, Window, point_id
 from tandem.vectors.sparse import document_vector, query_vector
 
@@ -114,7 +116,8 @@ class HybridVectors:
         if limit < 1 or (dense is None and not sparse[0]):
             return []
         vector = None if dense is None else dense.tolist()
-        points = await self._engine.find(collection, scope, vector, sparse, CANDIDATES)
+        with telemetry.span(f"{SpanName.RETRIEVAL} {collection}"):
+            points = await self._engine.find(collection, scope, vector, sparse, CANDIDATES)
         return _best_windows([_hit(point, dense) for point in points])[:limit]
 
     async def passage(self, tenant: str, id: str, collection: str = KNOWLEDGE) -> Passage | None:

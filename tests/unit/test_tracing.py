@@ -89,10 +89,31 @@ def test_the_share_of_recorded_segments_is_obeyed():
     tracing.shutdown_tracing()
 
 
-def test_without_an_exporter_nothing_is_recorded_and_ids_still_travel():
+def test_without_an_exporter_a_channel_leaves_the_decision_to_the_first_service():
     with tracing.segment_span("send customer.messages") as span:
         assert span is None
+        assert tracing.current_traceparent() is None
+
+
+def test_without_an_exporter_a_service_records_nothing_and_ids_still_travel():
+    with tracing.consume_span(record(), "router") as span:
+        assert span is None
         assert len(tracing.current_traceparent()) == len(SAMPLED)
+        assert tracing.current_traceparent().endswith("-00")
+
+
+def test_the_segment_before_is_linked_once_it_is_another_trace(exporter):
+    with tracing.consume_span(record(), "planner"):
+        tracing.link(tracing.current_traceparent())
+        tracing.link(UNSAMPLED)
+        tracing.link(None)
+        tracing.link(SAMPLED)
+        tracing.annotate_ids(tracing.Ids("c1", "t1", 2))
+    assert tracing.current_ids() is None
+    [span] = exporter.get_finished_spans()
+    assert [f"{link.context.trace_id:032x}" for link in span.links] == [SAMPLED[3:35]]
+    assert (span.attributes["ticket.id"], span.attributes["segment"]) == ("t1", 2)
+    assert "plan.version" not in span.attributes
 
 
 def test_an_error_marks_the_span_without_its_text(exporter):

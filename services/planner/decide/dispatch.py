@@ -76,7 +76,7 @@ def reserve(draft: Draft, step: Step, cost: Cost) -> bool:
         draft.put_step(step, status=StepStatus.FAILED)
         handover(draft, "budget", say="budget")
         return False
-    draft.budget = budget.model_copy(update={"reserved": budget.reserved + cost})
+    draft.budget = budget.changed(reserved=budget.reserved + cost)
     return True
 
 
@@ -114,6 +114,7 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
         step=step.id,
         attempt=attempt,
         turn=draft.turn,
+        plan_version=plan.version,
         language=draft.language,
         deadline=deadline,
         reserved=cost,

@@ -1,0 +1,221 @@
+"""One trace per segment: what was caused by what, from `customer.messages` to `customer.replies`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+import uvloop
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tandem import telemetry
+from tandem.bus.base import outgoing
+from tandem.cli.up import example_system
+from tandem.client import Channel, Tandem
+from tandem.contracts.inbox import TakeOver
+from tandem.contracts.message import Envelope
+from tandem.contracts.topics import TICKET_INBOX
+from tandem.contracts.values import conversation_id
+from tandem.embedded.case import Case, Onlooker
+from tandem.embedded.platform import Platform
+from tandem.settings import Settings
+from tandem.telemetry import Attribute
+from tests.integration.platform.processes import ROOT, WAIT_S
+
+NONE: Final = "-"
+SEND: Final = "send customer.messages"
+ROUTER: Final = "process customer.messages (router)"
+OWNER: Final = "process ticket.inbox (planner)"
+RAG: Final = "process tasks.rag_agent (rag_agent)"
+EXECUTOR: Final = "process tasks.executor (executor)"
+MEMORY: Final = "process ticket.events (memory)"
+READER: Final = "process customer.replies (channel/cli)"
+MODEL: Final = "embeddings all-MiniLM-L6-v2"
+
+TURN: Final = (
+    (NONE, SEND),
+    (SEND, ROUTER),
+    (ROUTER, "invoke_agent router"),
+    (ROUTER, OWNER),
+    (OWNER, OWNER),  # the timer of a burst
+    (OWNER, MEMORY),
+    (OWNER, READER),
+    (READER, ROUTER),  # the receipt
+)
+SEGMENTS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "How do I create a snapshot of a disk?": (
+        *TURN,
+        ("invoke_agent router", MODEL),
+        (OWNER, RAG),
+        (RAG, "invoke_agent rag_agent"),
+        ("invoke_agent rag_agent", MODEL),
+        ("invoke_agent rag_agent", "retrieval knowledge"),
+        (RAG, OWNER),
+    ),
+    "I forgot my password": TURN,
+    "alice@example.com, the code is 246810": (
+        *TURN,
+        (OWNER, EXECUTOR),
+        (EXECUTOR, "execute_tool verify_identity"),
+        (EXECUTOR, "execute_tool check_authorisation"),
+        (EXECUTOR, OWNER),
+    ),
+    "yes please": (
+        *TURN,
+        (OWNER, EXECUTOR),
+        (EXECUTOR, "execute_tool reset_password"),
+        (EXECUTOR, "execute_tool notify_owner"),
+        (EXECUTOR, OWNER),
+    ),
+    "an expert takes over": (
+        (NONE, OWNER),
+        (OWNER, MEMORY),
+        (OWNER, READER),
+        (READER, ROUTER),
+        (ROUTER, OWNER),
+    ),
+}
+NAMES: Final = tuple(SEGMENTS)
+EDGES: Final = [(segment, parent, child) for segment, edges in SEGMENTS.items() for parent, child in edges]
+
+Spans = dict[str, tuple[ReadableSpan, ...]]
+
+
+def name_of(span: ReadableSpan) -> str:
+    group = (span.attributes or {}).get(Attribute.GROUP)
+    return f"{span.name} ({group})" if group else span.name
+
+
+def edges(spans: tuple[ReadableSpan, ...]) -> set[tuple[str, str]]:
+    names = {span.context.span_id: name_of(span) for span in spans if span.context}
+    return {(names.get(span.parent.span_id, "?") if span.parent else NONE, name_of(span)) for span in spans}
+
+
+class Story:
+    """A conversation, one segment after the other, and the spans of each."""
+
+    def __init__(self, platform: Platform, case: Case, exporter: InMemorySpanExporter) -> None:
+        self._bus = platform.wiring.bus()
+        self._channel = Channel("cli", tenant="acme", tandem=Tandem(platform.wiring))
+        self._case = case
+        self._exporter = exporter
+
+    @contextlib.asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Replies are read, and receipts sent, as an adapter does."""
+
+        async def read() -> None:
+            async for reply in self._channel.replies():
+                async with reply:
+                    continue
+
+        reading = asyncio.create_task(read())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def segment(self, name: str) -> tuple[ReadableSpan, ...]:
+        before = self._case.version
+        await (self._take() if name.startswith("an expert") else self._say(name))
+        assert await self._case.until(lambda case: case.version > before and case.at_rest, WAIT_S)
+        await _until(lambda: set(SEGMENTS[name]) <= edges(self._exporter.get_finished_spans()))
+        spans = self._exporter.get_finished_spans()
+        self._exporter.clear()
+        return spans
+
+    async def _say(self, text: str) -> None:
+        message = uuid.uuid4().hex
+        self._case.said.append((message, text))
+        await self._channel.submit("trace", text, id=message)
+
+    async def _take(self) -> None:
+        about = {"tenant": "acme", "conversation": self._case.conversation, "ticket": self._case.ticket}
+        action = TakeOver(id=uuid.uuid4().hex, **about, expert="ann", reason="a test")
+        envelope = Envelope(
+            id=action.id, source="tandem/console", type=action.TYPE, time=1, subject=action.conversation, tenant="acme"
+        )
+        await self._bus.publish([outgoing(TICKET_INBOX.name, action.conversation, action, envelope)])
+
+
+async def _until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """What is missing then, the tests say."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+
+async def _tell(home: Path, monkeypatch: pytest.MonkeyPatch) -> Spans:
+    exporter = InMemorySpanExporter()
+    settings = Settings(home=home, packs=ROOT / "packs", trace_sample=1)
+    async with contextlib.AsyncExitStack() as stack:
+        monkeypatch.setenv("CLOUD_API_URL", await stack.enter_async_context(example_system(home, 0)))
+        stack.callback(telemetry.shutdown)
+        telemetry.configure_tracing("platform", settings.trace_sample, exporter, batch=False)
+        platform = await stack.enter_async_context(Platform(settings, call_window_ms=1_000, grace_ms=200))
+        onlooker = Onlooker(platform.wiring, "test")
+        await onlooker.start()
+        stack.push_async_callback(onlooker.stop)
+        story = Story(platform, onlooker.case(conversation_id("acme", "cli", "trace")), exporter)
+        await stack.enter_async_context(story.shown())
+        return {name: await story.segment(name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory: pytest.TempPathFactory) -> Spans:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return uvloop.run(_tell(tmp_path_factory.mktemp("traces"), monkeypatch))
+
+
+@pytest.mark.parametrize(("segment", "parent", "child"), EDGES)
+def test_an_edge_is_in_the_trace(spans: Spans, segment: str, parent: str, child: str) -> None:
+    assert (parent, child) in edges(spans[segment])
+
+
+@pytest.mark.parametrize("segment", NAMES)
+def test_a_segment_is_one_trace_with_one_root(spans: Spans, segment: str) -> None:
+    found = spans[segment]
+    assert len({span.context.trace_id for span in found if span.context}) == 1
+    assert [name_of(span) for span in found if span.parent is None] == [SEGMENTS[segment][0][1]]
+    assert {parent for parent, _ in edges(found)} & {"?"} == set()
+
+
+@pytest.mark.parametrize("segment", NAMES)
+def test_a_consumer_has_its_sender_as_parent_and_as_link(spans: Spans, segment: str) -> None:
+    consumers = [span for span in spans[segment] if name_of(span) != span.name and span.parent is not None]
+    assert len(consumers) >= 4
+    for span in consumers:
+        assert span.parent
+        assert span.parent.span_id in {link.context.span_id for link in span.links}
+
+
+@pytest.mark.parametrize("number", range(1, len(NAMES)))
+def test_a_segment_links_to_the_one_before(spans: Spans, number: int) -> None:
+    """After a wait for a person another trace begins; the owner knows what it goes on from."""
+    before = {span.context.trace_id for span in spans[NAMES[number - 1]] if span.context}
+    owner = min((s for s in spans[NAMES[number]] if name_of(s) == OWNER), key=lambda span: span.start_time or 0)
+    assert owner.context
+    assert {link.context.trace_id for link in owner.links} - {owner.context.trace_id} == before
+
+
+@pytest.mark.parametrize("segment", NAMES)
+def test_every_span_behind_the_mailbox_says_whose_it_is(spans: Spans, segment: str) -> None:
+    behind = [span for span in spans[segment] if name_of(span) in (OWNER, RAG, EXECUTOR, MEMORY, READER)]
+    attributes = [span.attributes or {} for span in behind]
+    assert len({a.get("ticket.id") for a in attributes} - {None}) == 1
+    assert all(a.get("ticket.id") and a.get("gen_ai.conversation.id") for a in attributes)
+    worked = [a for span, a in zip(behind, attributes, strict=True) if name_of(span) in (RAG, EXECUTOR)]
+    assert all(a.get("segment") and a.get("plan.version") for a in worked)
+
+
+def test_content_is_not_captured(spans: Spans) -> None:
+    told = "".join(span.to_json() for found in spans.values() for span in found)
+    assert not [secret for secret in ("snapshot", "alice", "246810", "forgot") if secret in told]
