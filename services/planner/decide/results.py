@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from services.planner.decide import customer, dispatch, proposal, walk
+from services.planner.decide import answering, dispatch, proposal, walk
 from services.planner.decide.answers import Match
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import expert_task, handover, unknown_outcome
@@ -216,7 +216,7 @@ def _interpreted(draft: Draft, step: Step, plan: Plan, found: Interpretation) ->
     sure = found.kind == "answer" and found.confidence >= draft.pack.thresholds.interpret
     if question and sure and _answers(question, found):
         choice = next((c for c in question.choices if c.id == found.choice), None)
-        customer.answer(draft, Match("answer", question, values=dict(found.values), yes=found.yes, choice=choice))
+        answering.answer(draft, Match("answer", question, values=dict(found.values), yes=found.yes, choice=choice))
     elif open_question and draft.owner == "bot":
         ask_again(draft, open_question, "reask")
 
