@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tandem.bus.base import Bus
+from tandem.cli.scan import read
 from tandem.client import Channel, Tandem
 from tandem.contracts.customer import Reply
 from tandem.contracts.log import Intent
-from tandem.contracts.message import Message, read_body, read_envelope
+from tandem.contracts.message import Message
 from tandem.contracts.topics import CUSTOMER_REPLIES, EFFECTS
 from tandem.wiring import Wiring
 
@@ -155,13 +156,13 @@ class Customer:
 
 async def read_all(bus: Bus, topic: str) -> list[Message]:
     """Every readable message of a topic."""
-    return [
-        read_body(read_envelope(record.headers).type, record.value)
+    found = [
+        read(record)
         for partition in range(bus.partitions(topic))
         async for records in bus.read(topic, partition, 0)
         for record in records
-        if record.value is not None
     ]
+    return [pair[1] for pair in found if pair is not None]
 
 
 async def intent_is_written(bus: Bus, tool: str) -> None:
