@@ -203,6 +203,8 @@ def _answered(draft: Draft, step: Step, plan: Plan, answer: Answer) -> None:
         return
     if node and node.save:
         _save(draft, step, plan, {"text": answer.text})
+    elif walk.suggest(draft, step, plan, answer.text):
+        return
     else:
         draft.reply(answer.text, answer.citations)
     walk.complete(draft, step, result={"text": answer.text})

@@ -165,17 +165,20 @@ def run(draft: Draft, step: Step) -> None:
 
 def _run_reply(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:
     text = draft.render(node.text, plan) if node else step.text
-    if _suggests(draft, plan) and not step.text:
-        step = draft.put_step(step, status=StepStatus.APPROVING, text=text)
-        ask_approval(draft, step, plan, "suggestion", "suggest", text)
+    if suggest(draft, step, plan, text):
         return
     draft.reply(text, sentence_no=step.sentence)
     complete(draft, step)
 
 
-def _suggests(draft: Draft, plan: Plan) -> bool:
+def suggest(draft: Draft, step: Step, plan: Plan, text: str) -> bool:
+    """Under the autonomy `suggest` an expert sees the text first, and sends it by approving; False: say it."""
     intent = draft.pack.intents.get(plan.intent or "")
-    return intent is not None and intent.autonomy == "suggest"
+    if intent is None or intent.autonomy != "suggest":
+        return False
+    step = draft.put_step(step, status=StepStatus.APPROVING, text=text)
+    ask_approval(draft, step, plan, "suggestion", "suggest", text)
+    return True
 
 
 def _run_ask(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from services.planner.decide import quarantine
 from tandem.contracts.inbox import ResolveUnknown
 from tandem.contracts.ticket import Status
-from tandem.packs.model import Timers
+from tandem.packs.model import Pack, Timers
 from tests.unit.decide.world import PACK, World, to
 
 
@@ -427,3 +428,61 @@ def test_what_a_customer_cannot_say_is_asked_again_unless_the_flow_knows_better(
     world.say("reset", "reset")
     world.say("I don't remember", values={"dont_know": True})
     assert world.last == "A person goes on."
+
+
+def with_autonomy(name: str, autonomy: str) -> Pack:
+    intent = PACK.intents[name].model_copy(update={"autonomy": autonomy})
+    return PACK.model_copy(update={"intents": {**PACK.intents, name: intent}})
+
+
+@pytest.mark.parametrize("intent", ["prices", "fork"])
+def test_under_suggest_an_expert_sends_the_answer(intent: str) -> None:
+    world = World(with_autonomy(intent, "suggest"))
+    world.say("a question", intent)
+    if intent == "prices":
+        world.answer("Ten a month.")
+    else:
+        world.result({})
+        first, second = world.tasks
+        world.result({"v": "A"}, task=first)
+        world.result({"v": "B"}, task=second)
+    assert not world.replies
+    assert world.t.status is Status.AWAITING_EXPERT
+    assert (world.expert_tasks[-1].kind, world.expert_tasks[-1].text != "") == ("suggestion", True)
+    world.approve()
+    assert world.last == world.expert_tasks[0].text
+    assert world.t.status is Status.RESOLVED
+
+
+def test_under_suggest_a_write_waits_for_an_expert() -> None:
+    world = World(with_autonomy("reset", "suggest"))
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True})
+    assert "reset" not in [call.tool for call in world.calls]
+    world.approve()
+    assert world.calls[-1].authority.approved_by == "ann"
+
+
+def test_under_confirm_a_write_asks_though_the_policies_do_not() -> None:
+    policies = PACK.policies.model_copy(update={"consent": "none", "no_consent": ()})
+    world = World(with_autonomy("cancel", "confirm").model_copy(update={"policies": policies}))
+    world.say("cancel", "cancel")
+    world.result({"orders": [{"id": "O-1"}]})
+    world.say("O-1")
+    world.approve()
+    assert world.t.questions[0].kind == "consent"
+
+
+def test_a_quarantined_ticket_goes_to_a_person_and_later_messages_queue_in_it() -> None:
+    world = World()
+    world.say("reset", "reset")
+    decision = quarantine(world.t, world.inbox[-1][0], "KeyError: x", world.now + 1, world.pack, world.offset + 1)
+    assert decision.ticket is not None
+    assert decision.ticket.status is Status.HANDED_OVER
+    assert decision.ticket.timers
+    world.ticket, world.offset = decision.ticket, world.offset + 1
+    world.outputs += decision.outputs
+    said = len(world.replies)
+    world.say("hello?", "prices")
+    assert len(world.replies) == said
+    assert world.expert_tasks[-1].kind == "message"
