@@ -15,7 +15,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tandem.bus.base import Appended, Bus, NewRecord, Record
 from tandem.clock import Clock
@@ -144,7 +144,9 @@ class FencedLog:
     async def append(self, records: Sequence[NewRecord]) -> list[Appended]:
         """Append records of this epoch and make sure of them. Raises Fenced, OutcomeUnknown."""
         stamp = (EPOCH_HEADER, str(self.epoch).encode())
-        return await self._append([replace(r, headers=(*r.headers, stamp)) for r in records], counts=True)
+        return await self._append(
+            [record._replace(headers=(*record.headers, stamp)) for record in records], counts=True
+        )
 
     async def append_facts(self, records: Sequence[NewRecord]) -> list[Appended]:
         """Append records that hold whatever the epoch. They may have landed even when this raises."""

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from services.executor.schemas import problem
@@ -20,6 +21,11 @@ from tandem.errors import Refused
 from tandem.packs.model import Tool
 
 logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=512)
+def _takes_effect(function: Callable[..., Any]) -> bool:
+    return "effect" in inspect.signature(function).parameters
 
 
 class PythonTools:
@@ -33,10 +39,10 @@ class PythonTools:
             raise Refused("transport-forbidden", f"add {tool.server!r} to TANDEM_PYTHON_TOOLS to let packs call it")
         try:
             function = getattr(importlib.import_module(tool.server), tool.path)
-            parameters = inspect.signature(function).parameters
+            takes_effect = _takes_effect(function)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise Refused("transport-unknown", f"{tool.server}:{tool.path} is not a function here") from error
-        extra = {"effect": effect} if "effect" in parameters else {}
+        extra = {"effect": effect} if takes_effect else {}
         return PythonCall(tool, function, {**arguments, **extra})
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -11,14 +9,21 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from tandem.contracts.values import canonical_json
+MAX_SCHEMAS = 1_024
 
 _NOTHING: Registry[Any] = Registry()
+_compiled: dict[int, tuple[dict[str, Any], Draft202012Validator]] = {}
 
 
-@lru_cache(maxsize=1024)
-def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema), registry=_NOTHING)
+def _validator(schema: dict[str, Any]) -> Draft202012Validator:
+    """Known by identity: a tool's schema is one object as long as its pack is held, and never changes. It is kept with
+    its validator, so that no other object can get its id meanwhile."""
+    kept = _compiled.get(id(schema))
+    if kept is None:
+        if len(_compiled) >= MAX_SCHEMAS:
+            _compiled.clear()
+        kept = _compiled[id(schema)] = (schema, Draft202012Validator(schema, registry=_NOTHING))
+    return kept[1]
 
 
 def problem(value: Any, schema: dict[str, Any]) -> str | None:
@@ -26,7 +31,7 @@ def problem(value: Any, schema: dict[str, Any]) -> str | None:
     if not schema:
         return None
     try:
-        error = next(_validator(canonical_json(schema)).iter_errors(value), None)
+        error = next(_validator(schema).iter_errors(value), None)
     except (SchemaError, Unresolvable, TypeError) as broken:
         return f"its schema cannot be used: {type(broken).__name__}"
     if error is None:

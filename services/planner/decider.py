@@ -82,7 +82,7 @@ class Decider:
         return Transition(
             epoch=epoch,
             cause=record.offset,
-            ticket=decision.ticket.model_copy(update={"traceparent": traceparent}),
+            ticket=decision.ticket.changed(traceparent=traceparent),
             outputs=decision.outputs,
             time=now,
             traceparent=traceparent,

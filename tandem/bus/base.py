@@ -21,7 +21,6 @@ Guarantees (tests/contracts/bus runs the same suite over every adapter):
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from tandem.contracts.message import Envelope, Header, Message, to_headers
@@ -34,8 +33,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as it lies in the log."""
 
     topic: str  # logical name, without the deployment's prefix
@@ -55,8 +53,7 @@ class Record:
         return next((value for key, value in reversed(self.headers) if key == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(NamedTuple):
     """A record to append. `value=None` is a tombstone."""
 
     key: str | bytes | None
@@ -64,8 +61,7 @@ class NewRecord:
     headers: tuple[Header, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to publish. Without `partition`, `partition_for(key)` says where; without a key, any."""
 
     topic: str

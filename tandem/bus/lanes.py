@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -24,7 +24,7 @@ class Taken:
     attempt: int
 
 
-Work: TypeAlias = Callable[[Taken], Awaitable[float | None]]
+Work: TypeAlias = Callable[[Taken], Coroutine[Any, Any, float | None]]
 """Returns None when done, or after how many seconds the same record must be tried again, its key waiting for it."""
 
 Lane: TypeAlias = deque[Taken]
@@ -116,7 +116,7 @@ class Lanes:
         taken = lane[0]
         self.queued -= 1
         taken.offsets.running += 1
-        task = asyncio.ensure_future(self._work(taken))
+        task = asyncio.create_task(self._work(taken))
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, lane))
 

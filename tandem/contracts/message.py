@@ -7,10 +7,9 @@ version are additive; a new major version is a new type; a field is read one rel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -45,8 +44,7 @@ class Message(Value):
         super().__init_subclass__(**kwargs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """CloudEvents attributes of one message."""
 
     id: str  # with `source`, names the message for ever; a second copy has the same
@@ -83,6 +81,11 @@ def _rfc3339(time: Millis) -> bytes:
     return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").encode()
 
 
+@lru_cache(maxsize=256)
+def _millis(time: str) -> Millis:
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
+
+
 def read_envelope(headers: Iterable[Header]) -> Envelope:
     """Read the envelope of a record. Raises InvalidMessage for a missing, null or non-UTF-8 attribute."""
     found: dict[str, str] = {}
@@ -100,7 +103,7 @@ def read_envelope(headers: Iterable[Header]) -> Envelope:
             id=found["ce_id"],
             source=found["ce_source"],
             type=found["ce_type"],
-            time=round(datetime.fromisoformat(found["ce_time"]).timestamp() * 1000),
+            time=_millis(found["ce_time"]),
             subject=found.get("ce_subject", ""),
             tenant=found["ce_tenant"],
             traceparent=found.get("traceparent"),

@@ -17,6 +17,8 @@ Json: TypeAlias = JsonValue
 
 NAMESPACE = uuid.UUID("6f0c6f1c-5d0e-5c0a-9a53-74616e64656d")
 
+_encode_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 
 class Value(BaseModel):
     """A frozen value. Unknown fields survive a round trip, so that an older reader loses nothing a newer writer says."""
@@ -61,7 +63,7 @@ def partition_for(key: str, partitions: int) -> int:
 
 def canonical_json(value: Any) -> str:
     """One text per JSON value: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode_canonical(value)
 
 
 def digest(value: Any, size: int = 8) -> str:

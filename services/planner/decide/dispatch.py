@@ -83,9 +83,7 @@ def reserve(draft: Draft, step: Step, cost: Cost) -> bool:
 def release(draft: Draft, step: Step, spent: Cost) -> None:
     """Settle a step's reservation with what it really cost, capped by what was reserved in money terms."""
     budget = draft.budget
-    draft.budget = budget.model_copy(
-        update={"spent": budget.spent + spent, "reserved": budget.reserved - step.reserved}
-    )
+    draft.budget = budget.changed(spent=budget.spent + spent, reserved=budget.reserved - step.reserved)
 
 
 def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Task], **fields: Any) -> bool:

@@ -91,19 +91,30 @@ class Draft:
         self.plans = [plan if known.id == plan.id else known for known in self.plans]
 
     def plan_of(self, step: str) -> Plan | None:
-        return next((plan for plan in self.plans if any(s.id == step for s in plan.steps)), None)
+        """The plan a step belongs to."""
+        for plan in self.plans:
+            for known in plan.steps:
+                if known.id == step:
+                    return plan
+        return None
 
     def step(self, step: str | None) -> Step | None:
-        return next((s for plan in self.plans for s in plan.steps if s.id == step), None)
+        for plan in self.plans:
+            for known in plan.steps:
+                if known.id == step:
+                    return known
+        return None
 
     def put_step(self, step: Step, **changes: Any) -> Step:
         """Replace a step with a changed copy. Only a step in flight has a task."""
         if changes.get("status", StepStatus.RUNNING) not in (StepStatus.RUNNING, StepStatus.ASSEMBLING):
             changes = {"task": None, "deadline": None, **changes}
         changed = step.changed(**changes) if changes else step
-        plan = self.plan_of(step.id)
-        if plan is not None:
-            self.put_plan(plan.changed(steps=tuple(changed if s.id == step.id else s for s in plan.steps)))
+        for at, plan in enumerate(self.plans):
+            for number, known in enumerate(plan.steps):
+                if known.id == step.id:
+                    self.plans[at] = plan.changed(steps=(*plan.steps[:number], changed, *plan.steps[number + 1 :]))
+                    return changed
         return changed
 
     def flow(self, plan: Plan) -> Flow | None:

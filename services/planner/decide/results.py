@@ -101,7 +101,7 @@ def _note_effect(draft: Draft, result: ToolResult) -> None:
     known = draft.effects.get(result.effect)
     if known and not (known.status in ("done", "failed") and result.status == "unknown"):
         status = "refused" if result.status in ("refused", "expired") else result.status
-        draft.effects[result.effect] = known.model_copy(update={"status": status})
+        draft.effects[result.effect] = known.changed(status=status)
 
 
 def _conflict(draft: Draft, step: Step | None, result: ToolResult) -> None:
