@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from services.planner.decide.links import without_foreign_links
 from services.planner.decide.texts import sentence
 from tandem.contracts.customer import Reply, ReplyPart, ReplyText
 from tandem.contracts.events import Event, ExpertTask, TicketEvents
@@ -204,6 +205,7 @@ class Draft:
         if author == "bot" and self.owner != "bot":
             self.event("reply_withheld", text=text)
             return
+        text = without_foreign_links(text, self.pack.policies.links, MASK) if author == "bot" else text
         self.seq += 1
         base = self.base
         reply = Reply(
