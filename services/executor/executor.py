@@ -72,14 +72,14 @@ class Executor:
 
     async def _execute(self, task: ExecuteTool, tool: Tool, pack: Pack) -> Executed:
         key = once_of(task, tool) or task.effect
-        partition = partition_for(key, self._world.bus.partitions(EFFECTS.name))
         run = Run(self._world, task, tool, pack)
         async with self._alone(key):
-            result = await self._through(run, partition) if run.logged else await run.through(None)
+            result = await self._through(run, key) if run.logged else await run.through(None)
         called = min(run.calls, 1)
         return Executed(result, Cost(calls=called, micros=called * tool.price_micros))
 
-    async def _through(self, run: Run, partition: int) -> ToolResult:
+    async def _through(self, run: Run, key: str) -> ToolResult:
+        partition = partition_for(key, self._world.bus.partitions(EFFECTS.name))
         for attempt in range(CLAIMS):
             if attempt:
                 await self._world.clock.sleep(CLAIM_PAUSE_S * 2**attempt)

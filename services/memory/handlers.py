@@ -35,7 +35,8 @@ class Projector:
         if not isinstance(events, TicketEvents):
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
         telemetry.bind(conversation=events.conversation, ticket=events.ticket)
-        added = await self._store.write(self._generation, events, project(events))
+        update = project(events)
+        added = update.matters and await self._store.write(self._generation, events, update)
         if added and events.at >= self._since:
             _count(events)
         return []

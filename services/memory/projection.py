@@ -9,6 +9,7 @@ from tandem.contracts.events import Event, TicketEvents
 from tandem.contracts.ticket import Line
 
 MAX_TEXT = 2_000
+_ALWAYS = {"ticket", "at", "status"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,11 @@ class Update:
 
     lines: tuple[Line, ...] = ()
     ticket: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def matters(self) -> bool:
+        """False while the platform only works: nobody who asks memory would see a difference."""
+        return bool(self.lines) or not self.ticket.keys() <= _ALWAYS
 
 
 def project(events: TicketEvents) -> Update:

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tandem.bus.base import Bus, Consumer, Outgoing, Record, TopicPartition
 from tandem.bus.dead_letters import dead_letter, tell_ticket
@@ -38,8 +38,7 @@ TURN_S = 0.2
 """The loop turns at least this often; liveness is told by it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A record that could be read. `attempt` is 1 the first time."""
 
     record: Record

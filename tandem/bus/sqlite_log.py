@@ -69,10 +69,10 @@ def pack_headers(headers: Sequence[Header]) -> bytes:
     """Names and values as they are, null values told from empty ones: count, sizes of names, of values, names, values."""
     if not headers:
         return b""
-    sizes, names = _pack_names(tuple([name for name, _ in headers]))
-    values = [value for _, value in headers]
+    names, values = zip(*headers, strict=True)
+    sizes, raw = _pack_names(names)
     lengths = [-1 if value is None else len(value) for value in values]
-    return b"".join((sizes, struct.pack(f"<{len(lengths)}i", *lengths), names, *filter(None, values)))
+    return b"".join((sizes, struct.pack(f"<{len(lengths)}i", *lengths), raw, *filter(None, values)))
 
 
 def unpack_headers(packed: bytes) -> tuple[Header, ...]:

@@ -131,11 +131,16 @@ DEAD_LETTERS = Topic(
 )
 
 
+def tasks_of(service: str) -> str:
+    """The name of a service's topic of tasks."""
+    return f"tasks.{service}"
+
+
 def task_topic(service: str) -> Topic:
     """The topic of tasks for one service."""
     executor = service == "executor"
     return Topic(
-        name=f"tasks.{service}",
+        name=tasks_of(service),
         title=f"Tasks for {service}",
         key=Key.EFFECT if executor else Key.TASK,
         spread=Spread.SHARD if executor else Spread.WORK,

@@ -17,7 +17,7 @@ from tandem.contracts.tasks import (
     Task,
 )
 from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
-from tandem.contracts.topics import task_topic
+from tandem.contracts.topics import tasks_of
 from tandem.contracts.values import Json, call_hash, derive_id, effect_id, once_key
 from tandem.packs.expressions import bind, evaluate
 from tandem.packs.model import Node, Tool
@@ -72,11 +72,12 @@ def needs_approval(draft: Draft, tool: Tool, plan: Plan, arguments: dict[str, Js
 def reserve(draft: Draft, step: Step, cost: Cost) -> bool:
     """Set aside what a step may cost; without room for it the ticket goes to a person."""
     budget = draft.budget
-    if not (budget.spent + budget.reserved + cost).within(budget.limit):
+    reserved = budget.reserved + cost
+    if not (budget.spent + reserved).within(budget.limit):
         draft.put_step(step, status=StepStatus.FAILED)
         handover(draft, "budget", say="budget")
         return False
-    draft.budget = budget.changed(reserved=budget.reserved + cost)
+    draft.budget = budget.changed(reserved=reserved)
     return True
 
 
@@ -90,7 +91,7 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
     """Dispatch a step as a task to a service."""
     cost = draft.pack.reserve
     tool = draft.pack.tools.get(step.name) if make is ExecuteTool else None
-    if tool:
+    if tool and tool.price_micros:
         cost = cost + Cost(micros=tool.price_micros)
     if not reserve(draft, step, cost):
         return False
@@ -122,7 +123,7 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
     draft.put_step(step, status=status, attempt=attempt, deadline=deadline, reserved=cost, task=task_id)
     draft.timers[f"step:{step.id}"] = deadline
     key = _effect_key(tool, task) if isinstance(task, ExecuteTool) and tool else task_id
-    draft.send(task_topic(service).name, task, key)
+    draft.send(tasks_of(service), task, key)
     draft.event(
         "step_dispatched",
         step=step.id,
@@ -167,7 +168,7 @@ def execute(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], or
     effect = effect_id(draft.id, tool.name, arguments, n)
     hash_ = call_hash(tool.name, arguments)
     draft.effects[effect] = Effect(id=effect, tool=tool.name, step=step.id, n=n, status="pending", arguments_hash=hash_)
-    step = draft.put_step(step, arguments=arguments, effect=effect)
+    step = step.changed(arguments=arguments, effect=effect)  # put into the plan by whatever becomes of it now
     return send_task(
         draft,
         step,

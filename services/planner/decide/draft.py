@@ -273,6 +273,10 @@ class Draft:
             )
         return Decision(self._ticket(), tuple(self.outputs))
 
+    def _timers(self) -> tuple[Timer, ...]:
+        known = {timer.name: timer for timer in self.base.timers if self.timers.get(timer.name) == timer.due}
+        return tuple(known.get(name) or Timer(name=name, due=due) for name, due in sorted(self.timers.items()))
+
     def _ticket(self) -> Ticket:
         return self.base.changed(
             version=self.version,
@@ -287,7 +291,7 @@ class Draft:
             plans=tuple(self.plans),
             facts=self.facts,
             budget=self.budget,
-            timers=tuple(Timer(name=name, due=due) for name, due in sorted(self.timers.items())),
+            timers=self._timers(),
             questions=tuple(self.questions),
             approvals=tuple(self.approvals),
             effects=self.effects,

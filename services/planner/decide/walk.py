@@ -101,8 +101,10 @@ def restart_shortcut(draft: Draft, plan: Plan, goal: str, route: Route) -> None:
 # Steps -----------------------------------------------------------------------------------------------------------
 
 
-def add_step(draft: Draft, plan_id: str, kind: StepKind, name: str, node: Node | None = None) -> Step:
-    """Append a step to a plan. Step ids are never reused."""
+def add_step(
+    draft: Draft, plan_id: str, kind: StepKind, name: str, node: Node | None = None, visits: int | None = None
+) -> Step:
+    """Append a step to a plan. Step ids are never reused. `visits`: how often its node has been entered now."""
     plan = _plan(draft, plan_id)
     draft.steps_made += 1
     step = Step(
@@ -112,7 +114,11 @@ def add_step(draft: Draft, plan_id: str, kind: StepKind, name: str, node: Node |
         node=node.id if node else None,
         sentence=node.sentence if node else None,
     )
-    draft.put_plan(plan.changed(steps=(*plan.steps, step)))
+    steps = (*plan.steps, step)
+    if node is None or visits is None:
+        draft.put_plan(plan.changed(steps=steps))
+    else:
+        draft.put_plan(plan.changed(steps=steps, visits={**plan.visits, node.id: visits}))
     return step
 
 
@@ -131,11 +137,10 @@ def enter(draft: Draft, plan_id: str, node_id: str) -> None:
     if visits > node.max_visits or len(plan.steps) >= MAX_STEPS:
         handover(draft, f"too_often:{node_id}", say="unsuccessful")
         return
-    draft.put_plan(plan.changed(visits={**plan.visits, node_id: visits}))
     for fact in node.forget:
         draft.facts.pop(fact, None)
     name = node.tool or node.agent or node.id
-    run(draft, add_step(draft, plan_id, node.kind, name, node))
+    run(draft, add_step(draft, plan_id, node.kind, name, node, visits))
 
 
 def run(draft: Draft, step: Step) -> None:

@@ -41,7 +41,9 @@ def events(*found, owner="bot"):
     ],
 )
 def test_what_an_event_means(event, owner, update):
-    assert project(events(event, owner=owner)) == update
+    found = project(events(event, owner=owner))
+    assert found == update
+    assert found.matters == (update != Update((), BASE))
 
 
 def test_lines_keep_their_order_and_are_capped():
