@@ -148,7 +148,7 @@ class Run:
         for attempt in range(1, attempts + 1):
             self.calls += 1
             last = await call.send(lambda: None)
-            if last.came not in (Came.UNKNOWN, Came.NOT_SENT) or attempt == attempts:
+            if last.came in (Came.DONE, Came.REJECTED) or attempt == attempts:
                 break
             if not await self._back_off(attempt, last):
                 break

@@ -139,7 +139,12 @@ async def test_nothing_listens_and_nothing_was_sent(bus: Bus, outside: Outside, 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("script", "status", "reason"),
-    [(["error", "error"], "done", ""), (["error"] * 3, "failed", "http-500"), (["garbage"], "failed", "bad-answer")],
+    [
+        (["error", "error"], "done", ""),
+        (["error"] * 3, "failed", "http-500"),
+        (["garbage"], "done", ""),
+        (["garbage"] * 3, "failed", "bad-answer"),
+    ],
 )
 async def test_a_read_is_repeated_freely(
     bus: Bus, outside: Outside, ticket: str, script: list[str], status: str, reason: str
