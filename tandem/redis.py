@@ -154,16 +154,24 @@ class Redis:
 
 # A private server -------------------------------------------------------------------------------------------------
 
-# The shell ends the server when its own input ends: also when its parent was killed with -9.
-KEEPER = '"$0" "$@" & server=$!; trap "kill $server" TERM INT; read -r _; kill $server 2>/dev/null; wait $server'
+# The shell starts the server, again if it dies, and ends it when its own input ends: also when its parent was killed
+# with -9.
+KEEPER = (
+    '(trap "kill \\$server 2>/dev/null; wait \\$server; exit" TERM; '
+    'while kill -0 $$ 2>/dev/null; do "$0" "$@" & server=$!; wait $server; sleep 0.2; done) & '
+    'loop=$!; trap "kill $loop" TERM INT; read -r _; kill $loop 2>/dev/null; wait $loop'
+)
 
 
 @dataclass(slots=True)
 class PrivateRedis:
-    """A server of our own on a Unix socket. `stop` ends it; so does the death of this process, however it dies."""
+    """A server of our own on a Unix socket. `stop` ends it; so does the death of this process, however it dies.
+
+    A server that dies is started again, empty unless it keeps a file: its index is rebuilt from the log.
+    """
 
     url: str
-    pid: int
+    pid: int  # of the first server
     _keeper: asyncio.subprocess.Process
     _folder: Path | None  # a temporary folder for the socket, if the home's path is too long for one
 
@@ -173,7 +181,7 @@ class PrivateRedis:
         try:
             await asyncio.wait_for(self._keeper.wait(), START_TIMEOUT_S)
         except TimeoutError:
-            _kill(self.pid, signal.SIGKILL)
+            os.killpg(self._keeper.pid, signal.SIGKILL)
             await self._keeper.wait()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
