@@ -17,6 +17,7 @@ from tandem.bench.star.tools import Call
 from tandem.packs.load import load_pack
 from tandem.settings import Settings
 
+STAR = Path(os.environ.get("TANDEM_STAR_DATA", Path(__file__).parents[4] / "shared" / "data" / "star"))
 SOP = {
     "task": "parcel_book",
     "replies": {
@@ -178,11 +179,6 @@ def test_a_call_is_the_recorded_one_by_its_required_parameters(data: Path) -> No
     assert not same(gold, Call("parcel_book", "", {"SenderName": "kim", "Day": "monday"}, "e", False), api)
 
 
-def star_folders() -> list[Path]:
-    given = Path(os.environ.get("TANDEM_STAR_DATA", Path(__file__).parents[4] / "shared" / "data" / "star"))
-    return [given] if (given / "dialogues_dev.jsonl").exists() else []
-
-
 def settings(folder: Path) -> Settings:
     return Settings(home=folder / "home", packs=folder / "packs", http_port=None)
 
@@ -199,15 +195,16 @@ async def test_the_tiny_dialogue_runs_through_the_platform(data: Path, tmp_path:
     }
 
 
-@pytest.mark.asyncio
-@pytest.mark.parametrize("folder", star_folders(), ids=lambda folder: folder.name)
-async def test_star_itself(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """Four procedures of different shape, each with a success; not run where the data is not (TANDEM_STAR_DATA)."""
-    monkeypatch.setenv("STAR_TOOLS_URL", "")
-    tasks = ["bank_balance", "bank_fraud_report", "party_rsvp", "ride_status"]
-    figures = await run(settings(tmp_path), folder, "dev", 24, tasks)
-    assert figures["unsafe_calls"] == 0
-    assert {task for task, row in figures["by_task"].items() if row["success_rate"] > 0} == set(tasks)
+if (STAR / "dialogues_dev.jsonl").exists():
+
+    @pytest.mark.asyncio
+    async def test_star_itself(tmp_path: Path, monkeypatch: Any) -> None:
+        """Four procedures of different shape, each with a success; only where the data is (TANDEM_STAR_DATA)."""
+        monkeypatch.setenv("STAR_TOOLS_URL", "")
+        tasks = ["bank_balance", "bank_fraud_report", "party_rsvp", "ride_status"]
+        figures = await run(settings(tmp_path), STAR, "dev", 24, tasks)
+        assert figures["unsafe_calls"] == 0
+        assert {task for task, row in figures["by_task"].items() if row["success_rate"] > 0} == set(tasks)
 
 
 def test_dialogues_are_taken_in_turn_over_the_tasks(data: Path) -> None:
