@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tandem.redis import Redis
 from tandem.settings import Settings
 from tandem.wiring import Wiring
 from tests.integration.platform.processes import ROOT, Cloud, Customer, Process, intent_is_written, processes
@@ -40,6 +43,17 @@ class Deployment:
         await process.until_says("Tandem is up")
         return process
 
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[Wiring]:
+        """Another process's way to the bus of the home."""
+        wiring = Wiring(Settings(home=self.home))
+        wiring.bus()
+        await wiring.start()
+        try:
+            yield wiring
+        finally:
+            await wiring.close()
+
     def show(self, conversation: str) -> dict[str, Any]:
         """What `tandem ticket show` says."""
         command = [sys.executable, "-m", "tandem", "ticket", "show", conversation, "--timeline", "--json"]
@@ -55,11 +69,8 @@ async def test_a_reset_survives_the_death_of_everything(tmp_path: Path, moment: 
         deployment = Deployment(tmp_path, running)
         await deployment.cloud.start(running)
         first = await deployment.up()
-        wiring = Wiring(Settings(home=deployment.home))
-        wiring.bus()
-        await wiring.start()
-        customer = Customer(wiring)
-        try:
+        async with deployment.connected() as wiring:
+            customer = Customer(wiring)
             await customer.says("I forgot my password")
             await customer.is_told("e-mail")
             await customer.says("alice@example.com, the code is 246810")
@@ -77,8 +88,6 @@ async def test_a_reset_survives_the_death_of_everything(tmp_path: Path, moment: 
                 await customer.says("yes please")
             await customer.is_told("on its way")
             told = [reply.text() for reply in await customer.replies()]
-        finally:
-            await wiring.close()
         assert len([text for text in told if "on its way" in text]) == 1
         assert len([text for text in told if "Shall I go ahead" in text]) == 1
         assert deployment.cloud.done("reset_password") == 1
@@ -92,3 +101,29 @@ async def test_a_reset_survives_the_death_of_everything(tmp_path: Path, moment: 
     assert done[0]["effect"]
     assert shown["spent"]["calls"] >= 4
     assert shown["spent"]["micros"] > 0
+
+
+@pytest.mark.asyncio
+async def test_redis_is_lost(tmp_path: Path) -> None:
+    """Flushed while the customer is asked, killed while consent is asked: the log is the truth."""
+    with processes() as running:
+        deployment = Deployment(tmp_path, running)
+        await deployment.cloud.start(running)
+        await deployment.up()
+        async with deployment.connected() as wiring:
+            customer = Customer(wiring)
+            await customer.says("I forgot my password")
+            await customer.is_told("e-mail")
+            redis = Redis(f"unix://{deployment.home}/redis.sock")
+            await redis.call("FLUSHALL")
+            await redis.close()
+            await customer.says("alice@example.com, the code is 246810")
+            await customer.is_told("shall I go ahead")
+            os.kill(int((deployment.home / "redis.pid").read_text()), signal.SIGKILL)
+            await customer.says("yes please")
+            await customer.is_told("on its way")
+            told = [reply.text() for reply in await customer.replies()]
+        assert len(told) == 3
+        assert deployment.cloud.done("reset_password") == 1
+        assert deployment.cloud.done("notify_owner") == 1
+        assert deployment.show(customer.conversation)["status"] == "resolved"
