@@ -33,6 +33,7 @@ def command(
         bool,
         typer.Option("--example/--no-example", help="Also serve the example business system of packs/cloud_support."),
     ] = False,
+    example_port: Annotated[int, typer.Option(min=0, help="The example's port; 0: any.")] = EXAMPLE_PORT,
 ) -> None:
     """Start the whole platform in this process, until Ctrl-C. Kill it at any moment: started again, it goes on."""
     os.environ.setdefault("TANDEM_HOME", str(home))
@@ -41,14 +42,14 @@ def command(
     os.environ.setdefault("TANDEM_LOG_LEVEL", "WARNING")
     settings = read_settings(Settings)
     telemetry.configure(settings, "tandem")
-    uvloop.run(_serve(settings, example))
+    uvloop.run(_serve(settings, example_port if example else None))
 
 
-async def _serve(settings: Settings, example: bool) -> None:
+async def _serve(settings: Settings, example_port: int | None) -> None:
     begun = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
-        if example:
-            os.environ["CLOUD_API_URL"] = await stack.enter_async_context(example_system(settings.home))
+        if example_port is not None:
+            os.environ["CLOUD_API_URL"] = await stack.enter_async_context(example_system(settings.home, example_port))
             _say(f"example business system on {os.environ['CLOUD_API_URL']}")
         platform = await stack.enter_async_context(Platform(settings, say=_say))
         tenants = ", ".join(sorted(platform.wiring.channels().tenants))
