@@ -37,8 +37,11 @@ def own_home(bus: str) -> Iterator[Settings]:
         os.environ.setdefault("TANDEM_SHARDS", "8")
         os.environ.setdefault("TANDEM_WORK_PARTITIONS", "4")
         settings = read_settings()
-        telemetry.configure(settings, "tandem")
-        yield settings
+        telemetry.configure(settings, "tandem", None if settings.otlp_endpoint else telemetry.Forgotten())
+        try:
+            yield settings
+        finally:
+            telemetry.shutdown()
 
 
 @app.command()
