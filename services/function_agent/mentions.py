@@ -25,6 +25,8 @@ _LINK = r"\s*(?:number|no\.?|#)?\s*(?:is|was|=|:|：|是|为)?\s*"
 
 def mentions(text: str, name: str, schema: Mapping[str, Any], slot: Slot | None) -> list[str]:
     """Every mention of a parameter's value in a text, in order, as written."""
+    if slot is not None and slot.only_cued:
+        return []  # the router has taken what is surely its own
     patterns = _of_slot(slot) if slot else []
     patterns = patterns or _of_schema(schema)
     if not patterns and _numeric(schema, slot):

@@ -10,7 +10,7 @@ from services.router.answers import PURE, YES_NO, find_dont_know, find_ordinals,
 from services.router.dates import find_dates
 from services.router.recognisers import find_general, find_wholes
 from services.router.sensitive import PASSWORD, find_sensitive
-from services.router.slots import Slots, compile_slots
+from services.router.slots import WEAK, Slots, compile_slots
 from services.router.spans import Found, cut, mask, masked
 from tandem.contracts.ticket import TypedValue
 from tandem.packs.model import Pack
@@ -79,6 +79,8 @@ class Extractor:
     def _find(self, text: str, sent_at: int) -> list[Found]:
         wholes = find_wholes(text)
         own = [value for value in self._slots.find(text) if not any(value.inside(whole) for whole in wholes)]
+        weak = [value for value in own if value.confidence <= WEAK]
+        own = [value for value in own if value.confidence > WEAK]
         clear = [value for value in own if value.clear]
         secret = _apart(find_sensitive(text), [])
         secret = [value for value in secret if value.slot == PASSWORD or value.free_of(clear)]
@@ -90,7 +92,7 @@ class Extractor:
         plain = [found for found in (*general, *dates) if found.free_of(filled)]
         plain = [replace(found, sensitive=True) if found.slot in _MASKED_KINDS else found for found in plain]
         answers = [*find_yes_no(text), *find_dont_know(text), *_apart(find_ordinals(text), taken)]
-        return [*own, *secret, *filled, *plain, *answers]
+        return [*own, *secret, *filled, *plain, *answers, *weak]
 
     def _is_no_word(self, value: Found) -> bool:
         if value.slot == YES_NO:

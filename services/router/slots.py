@@ -21,6 +21,11 @@ _LABEL_END = r"(?=\s+(?:and|but|,)\s|[,;!?，。；！？\n]|\.\s|\.?$)"
 _CUE_REACH = 40
 """Characters before a value in which its slot's label counts."""
 
+WEAK = 0.3
+"""Confidence of a mention that may be another slot's: it counts only as the answer to the slot's own question."""
+
+_ARTICLE = r"(?:\s+(?:the|an?|my|our))?"
+
 _COUNTING = frozenset(("integer", "number", "amount"))
 
 _MANY = 5
@@ -36,6 +41,21 @@ GENERAL_TYPES = {
     "number": ("number", "integer", "amount"),
 }
 """Slot type → general values that may fill it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cues:
+    """Words beside a value that say which slot it is for."""
+
+    before: re.Pattern[str] | None
+    after: re.Pattern[str] | None
+
+    def beside(self, text: str, start: int, end: int) -> bool:
+        """Whether one stands right before or after text[start:end]."""
+        near = text[max(0, start - _CUE_REACH) : start]
+        if self.before is not None and self.before.search(near):
+            return True
+        return self.after is not None and self.after.match(text, end) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +82,14 @@ class ChoiceSlot:
     slot: Slot
     pattern: re.Pattern[str]
     values: dict[str, str]  # word → value
+    cues: Cues
 
     def find(self, text: str) -> Iterator[Found]:
         for match in self.pattern.finditer(text):
             value = self.values[match.group().lower()]
-            yield _found(self.slot, value, match.start(), match.end(), 0.95)
+            free = not self.slot.only_cued and not match.group().isdigit()  # a bare number may count anything
+            sure = free or self.cues.beside(text, match.start(), match.end())
+            yield _found(self.slot, value, match.start(), match.end(), 0.95 if sure else WEAK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +114,20 @@ class Slots:
 
     own: tuple[CompiledSlot, ...]
     typed: dict[str, tuple[Slot, ...]]  # general value → slots it may fill, those without a pattern
+    cues: dict[str, Cues]  # of the typed slots that have some
 
     def find(self, text: str) -> list[Found]:
         """Values by pattern, choice or label. The same place may fill several slots."""
         return [found for slot in self.own for found in slot.find(text)]
 
     def fill(self, general: Found, text: str) -> list[Found]:
-        """The slot that a general value fills, if it is plain which: its label stands nearest before the value, or no other slot
-        is of that type (for a number, which may count anything, only if the message is no more than it)."""
+        """The slot that a general value fills, if it is plain which: a cue of it stands beside the value, or its label nearest
+        before, or no other slot is of that type (for a number, which may count anything, only if the message is no more than it).
+        """
         slots = self.typed.get(general.slot, ())
+        meant = [slot for slot in slots if self._cued(slot, general, text)]
+        if meant:
+            return [_found(slot, general.value, general.start, general.end, general.confidence) for slot in meant]
         before = text[max(0, general.start - _CUE_REACH) : general.start].lower()
         cued = {slot.name: (_end_of_label(slot, before), slot) for slot in slots}
         ends = sorted((end for end, _ in cued.values() if end), reverse=True)
@@ -111,6 +139,10 @@ class Slots:
             return [_found(slots[0], general.value, general.start, general.end, general.confidence * 0.95)]
         return []
 
+    def _cued(self, slot: Slot, general: Found, text: str) -> bool:
+        cues = self.cues.get(slot.name)
+        return cues is not None and cues.beside(text, general.start, general.end)
+
 
 def compile_slots(pack: Pack) -> Slots:
     """A pack's slots, ready to be found."""
@@ -121,12 +153,26 @@ def compile_slots(pack: Pack) -> Slots:
             own.append(PatternSlot(slot, _bounded(slot.pattern)))
         elif slot.choices:
             own.append(_choice(slot))
+            if slot.free_text:
+                own.append(_label(slot))
         elif slot.type in GENERAL_TYPES:
             for kind in GENERAL_TYPES[slot.type]:
                 typed.setdefault(kind, []).append(slot)
         elif slot.type == "string":
             own.append(_label(slot))
-    return Slots(tuple(own), {kind: tuple(slots) for kind, slots in typed.items()})
+    cues = {slot.name: compile_cues(slot) for slots in typed.values() for slot in slots if slot.cues}
+    return Slots(tuple(own), {kind: tuple(slots) for kind, slots in typed.items()}, cues)
+
+
+def compile_cues(slot: Slot) -> Cues:
+    """A slot's cues, longest first."""
+    sides = [tuple(part.strip() for part in cue.split("…")) for cue in sorted(slot.cues, key=len, reverse=True)]
+    before = "|".join(re.escape(left) for left, _ in sides if left)
+    after = "|".join(re.escape(right) for _, right in sides if right)
+    return Cues(
+        re.compile(rf"(?<!\w)(?:{before}){_ARTICLE}\s*$", re.IGNORECASE) if before else None,
+        re.compile(rf"\s*(?:{after})(?!\w)", re.IGNORECASE) if after else None,
+    )
 
 
 def cast_value(text: str, kind: str) -> Json:
@@ -178,7 +224,7 @@ def _choice(slot: Slot) -> ChoiceSlot:
             values.setdefault(word.lower(), value)
     longest = sorted(values, key=len, reverse=True)
     parts = [re.escape(word) if is_cjk(word) else rf"(?<!\w){re.escape(word)}(?!\w)" for word in longest if word]
-    return ChoiceSlot(slot, re.compile("|".join(parts), re.IGNORECASE | re.ASCII), values)
+    return ChoiceSlot(slot, re.compile("|".join(parts), re.IGNORECASE | re.ASCII), values, compile_cues(slot))
 
 
 def _label(slot: Slot) -> LabelSlot:

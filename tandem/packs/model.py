@@ -59,6 +59,16 @@ class Slot(PackValue):
     label: Texts = Field(default_factory=dict)  # what it is called
     sensitive: bool = False
     free_text: bool = False  # the whole message is the value, if nothing better is found
+    words: int | None = None  # of a free text: the value is the first clause of at most so many words
+    within: str | None = (
+        None  # of the value inside a free text; a regular expression, used only on an answer to the question
+    )
+    cues: list[str] = Field(
+        default_factory=list
+    )  # words beside a value that say it is this slot's: "from …", "… people"
+    only_cued: bool = (
+        False  # not asked for, a mention counts only beside a cue: other slots have values of the same form
+    )
 
 
 class Intent(PackValue):

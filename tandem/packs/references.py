@@ -27,6 +27,12 @@ def check_references(pack: Pack, problems: Problems) -> None:
     for slot in pack.slots.values():
         if slot.pattern is not None:
             _pattern(slot.pattern, at("pack.yaml", "slots", slot.name, "pattern"), problems)
+        if slot.within is not None:
+            _pattern(slot.within, at("pack.yaml", "slots", slot.name, "within"), problems)
+        for cue in slot.cues:
+            if cue.count("…") != 1 or cue.strip() == "…":
+                problems.error(at("pack.yaml", "slots", slot.name, "cues"), f'{cue!r} must have words and one "…"')
+        _templates(slot.ask, at("pack.yaml", "slots", slot.name, "ask"), problems)
         if slot.type == "choice" and not slot.choices:
             problems.error(at("pack.yaml", "slots", slot.name, "choices"), "a choice needs `choices: {value: [words]}`")
     for language, patterns in pack.human_patterns.items():

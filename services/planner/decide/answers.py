@@ -10,7 +10,7 @@ from typing import Literal
 from services.planner.decide.draft import Draft
 from tandem.contracts.ticket import Choice, Question, TypedValue, Unread
 from tandem.contracts.values import Json
-from tandem.packs.model import Pack
+from tandem.packs.model import Pack, Slot
 
 CLEAR_YES_NO = 0.5
 """Confidence from which a recognised yes or no counts."""
@@ -65,7 +65,8 @@ def _by_rule(draft: Draft, question: Question, text: str, values: tuple[TypedVal
 
 
 def _slots(draft: Draft, question: Question, text: str, values: tuple[TypedValue, ...]) -> Match:
-    found = {value.slot: value.value for value in values if value.slot in question.slots}
+    surest = sorted(values, key=lambda value: value.confidence)
+    found = {value.slot: value.value for value in surest if value.slot in question.slots}
     if found:
         return Match("answer", question, values=found)
     by_type = _by_type(draft.pack, question.slots, values)
@@ -73,29 +74,53 @@ def _slots(draft: Draft, question: Question, text: str, values: tuple[TypedValue
         return Match("answer", question, values=by_type)
     if any(value.slot == "dont_know" for value in values):
         return Match("cannot", question)
-    free = [slot for slot in question.slots if _free_text(draft.pack, slot)]
-    if len(free) == 1 and text.strip() and not _changes_topic(draft):
-        return Match("answer", question, values={free[0]: stated(text)})
+    free = [draft.pack.slots[slot] for slot in question.slots if _free_text(draft.pack, slot)]
+    if len(free) == 1 and text.strip() and (free[0].within or not _changes_topic(draft)):
+        value = stated(text, free[0])
+        return Match("answer", question, values={free[0].name: value}) if value else Match("other")
     if not question.slots and text.strip() and not _changes_topic(draft):
         return Match("answer", question, values={})
     return Match("other")
 
 
 _LEAD_IN = re.compile(
-    r"^(?:(?:hi|hello|hey|yes|yeah|sure|of course|certainly|ok|okay|well)\b[\s,.!]*)*"
-    r"(?:(?:my|the|our|his|her|its)\s+(?:[\w']+\s+){1,4}?(?:is|are|was)|it\s+(?:is|was)|it's|it’s|this\s+is|that\s+is|that's|i\s+am|i'm)\s+",
+    r"^(?:(?:my|the|our|his|her|its|their)\s+(?:[\w']+\s+){1,4}?(?:is|are|was)|it\s+(?:is|was)|it's|it’s|this\s+is|that\s+is"
+    r"|that's|i\s+am|i'm|(?:his|her|its|their)(?=\s))\s+",
     re.IGNORECASE,
 )
+_OPENER = re.compile(
+    r"^(?:(?:hi|hello|hey|yes|yeah|yep|sure|of course|certainly|ok|okay|well|oh|um|uh|no problem|please|sorry|thanks?)\b"
+    r"(?: there)?[\s,.!-]*)+",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[,;:!?\n，。；！？]+|\.(?=\s|$)")
+_JOINED = re.compile(r"\s+(?:and|but)\s+", re.IGNORECASE)
 _SHORT_ANSWER = 8
 """Words of a free answer that may begin with "my name is"; a longer one is a story and kept as it is."""
 
 
-def stated(text: str) -> str:
-    """The value of a free answer: without "my name is", "it's" and the full stop."""
+def stated(text: str, slot: Slot) -> str:
+    """The value of a free answer: what the slot says stands `within` it, or its first clause of few enough words, without "my
+    name is", "it's" and the full stop. Empty if there is none of the slot's form."""
     text = text.strip()
-    if len(text.split()) > _SHORT_ANSWER:
-        return text
-    return _LEAD_IN.sub("", text).rstrip(".! ") or text
+    if slot.within is not None:
+        match = re.search(slot.within, text)
+        return match.group() if match else ""
+    if slot.words is not None:
+        return _first_of(text, slot.words) or _bare(text)
+    return _bare(text) or text if len(text.split()) <= _SHORT_ANSWER else text
+
+
+def _first_of(text: str, words: int) -> str:
+    """The first clause that says something in at most so many words."""
+    clauses = [_bare(clause) for clause in _CLAUSE.split(text)]
+    clauses += [_bare(part) for clause in _CLAUSE.split(text) for part in _JOINED.split(clause)]
+    return next((clause for clause in clauses if 0 < len(clause.split()) <= words), "")
+
+
+def _bare(text: str) -> str:
+    told = _OPENER.sub("", text.strip())
+    return _LEAD_IN.sub("", told).strip(" .!\"'")
 
 
 GENERAL: dict[str, tuple[str, ...]] = {
@@ -112,13 +137,18 @@ GENERAL: dict[str, tuple[str, ...]] = {
 
 
 def _by_type(pack: Pack, slots: tuple[str, ...], values: tuple[TypedValue, ...]) -> dict[str, Json]:
-    """The one value of the asked slot's type, if exactly one slot is asked for and the message has exactly one."""
+    """The one value of the asked slot's type, if exactly one slot is asked for and the message has exactly one, be it that
+    another slot of the type has taken it by a word beside it."""
     slot = pack.slots.get(slots[0]) if len(slots) == 1 else None
     if slot is None:
         return {}
-    kinds = GENERAL.get(slot.type, ())
-    found = [value.value for value in values if value.slot in kinds and value.confidence >= CLEAR_YES_NO]
-    return {slot.name: found[0]} if len(found) == 1 else {}
+    kinds = {*GENERAL.get(slot.type, ()), *(name for name, other in pack.slots.items() if _alike(slot, other))}
+    found = {value.text: value.value for value in values if value.slot in kinds and value.confidence >= CLEAR_YES_NO}
+    return {slot.name: next(iter(found.values()))} if len(found) == 1 else {}
+
+
+def _alike(slot: Slot, other: Slot) -> bool:
+    return other.type == slot.type in GENERAL and not (slot.pattern or other.pattern)
 
 
 def _free_text(pack: Pack, slot: str) -> bool:

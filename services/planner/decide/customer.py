@@ -28,6 +28,8 @@ MAX_OPTIONS = 3
 LIKELY = 0.05
 """Confidence from which an intent is offered as an option."""
 MAX_BURST_FACTOR = 4
+SURE = 0.5
+"""Confidence from which a value counts though nobody asked for it."""
 MAX_CLARIFICATIONS = 2
 
 
@@ -165,12 +167,15 @@ def _best(messages: Sequence[Unread]) -> Route:
 
 
 def _keep_values(draft: Draft, messages: Sequence[Unread]) -> None:
-    """Values of the pack's slots become facts, asked for or not; while one is asked for, a known other one stands."""
+    """Values of the pack's slots become facts: asked for, or sure; beside what was asked for, a known other one stands."""
     asked = {slot for question in draft.questions for slot in question.slots}
+    answered = any(value.slot in asked for message in messages for value in message.values)
     for message in messages:
-        for value in message.values:
-            stands = asked and value.slot not in asked and draft.known(value.slot)
-            if value.slot in draft.pack.slots and not stands:
+        for value in sorted(message.values, key=lambda value: value.confidence):
+            if value.slot not in draft.pack.slots:
+                continue
+            doubtful = value.confidence < SURE or (answered and draft.known(value.slot))
+            if value.slot in asked or not doubtful:
                 draft.know(value.slot, value.value, "customer", message.id, value.sensitive)
 
 

@@ -215,9 +215,10 @@ class World:
     # The customer ------------------------------------------------------------------------------------------------
 
     def say(self, words: str, intent: str | None = None, confidence: float = 0.95, **more: Any) -> list[Output]:
-        """The customer writes. `values`: slot → value; `route`: further fields of the route; `sent_at`."""
+        """The customer writes. `values`: slot → value; `typed`: whole values; `route`: further fields of the route; `sent_at`."""
         self.said += 1
         values = tuple(TypedValue(slot=k, value=v, text=str(v)) for k, v in more.get("values", {}).items())
+        values += tuple(more.get("typed", ()))
         candidates = tuple(Candidate(intent=i, confidence=0.4) for i in more.get("candidates", ()))
         route = Route(
             intent=intent, confidence=confidence if intent else 0.2, candidates=candidates, **more.get("route", {})

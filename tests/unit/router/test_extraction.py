@@ -128,3 +128,42 @@ def test_any_text_can_be_read(text, sent_at):
 @given(st.text(alphabet="ab ,.你好", max_size=30), st.text(alphabet="ab ,.你好", max_size=30))
 def test_a_code_never_stays_in_clear(before, after):
     assert "246810" not in EXTRACTOR.extract(f"{before} 246810 {after}", SENT_AT).masked
+
+
+CITIES = {"Oslo": ["oslo"], "Rome": ["rome"], "3rd": ["3"]}
+TRIP = pack().model_copy(
+    update={
+        "slots": {
+            "origin": Slot(name="origin", type="choice", choices=CITIES, cues=["from …", "… to"], only_cued=True),
+            "goal": Slot(name="goal", type="choice", choices=CITIES, cues=["to …"], only_cued=True),
+            "meal": Slot(name="meal", type="choice", choices={"fish": ["fish"], "two": ["2"]}),
+            "guests": Slot(name="guests", type="integer", cues=["… people", "party of …"]),
+            "nights": Slot(name="nights", type="integer", cues=["… nights"]),
+            "name": Slot(name="name", free_text=True, choices={"Kim": ["kim"]}, only_cued=True, cues=["i'm …"]),
+        }
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sure", "doubtful"),
+    [
+        ("from Oslo to Rome", {("origin", "Oslo"), ("goal", "Rome")}, {("origin", "Rome"), ("goal", "Oslo")}),
+        ("Rome, please", set(), {("origin", "Rome"), ("goal", "Rome")}),
+        ("to the Rome of my dreams", {("goal", "Rome")}, {("origin", "Rome")}),
+        (
+            "fish for 12 people, 3 nights",
+            {("meal", "fish"), ("guests", 12), ("nights", 3)},
+            {("origin", "3rd"), ("goal", "3rd")},
+        ),
+        ("a party of 4", {("guests", 4)}, set()),
+        ("2", {("integer", 2)}, {("meal", "two")}),
+        ("Hi, I'm Kim", {("name", "Kim")}, set()),
+        ("I met Kim", set(), {("name", "Kim")}),
+        ("my name is Bo", {("name", "Bo")}, set()),
+    ],
+)
+def test_a_value_of_several_slots_is_the_one_of_whose_cue_stands_beside_it(text, sure, doubtful):
+    found = Extractor(TRIP).extract(text, SENT_AT).values
+    assert {(value.slot, value.value) for value in found if value.confidence >= 0.5} == sure
+    assert {(value.slot, value.value) for value in found if value.confidence < 0.5} == doubtful
