@@ -116,7 +116,8 @@ def _led(lead: re.Match[str], rest: str) -> float:
 
 
 _DONT_KNOW = re.compile(
-    r"\b(?:i )?(?:don'?t|do not|can'?t|cannot|can not) (?:know|remember|recall|have (?:it|one|that)|find it)\b|\bno idea\b"
+    r"\b(?:i )?(?:don'?t|do not|can'?t|cannot|can not|couldn'?t) (?:(?:seem to|really|actually|quite|even) )*"
+    r"(?:know|remember|recall|have (?:it|one|that)|find it)\b|\bno idea\b"
     r"|\bi(?:'ve| have)? forg(?:o|e)t(?:ten)? (?:it|that)\b|不知道|不记得|忘了|想不起来",
     re.IGNORECASE,
 )

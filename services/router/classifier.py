@@ -39,6 +39,9 @@ _CLAUSE = re.compile(r"[,;!?\n，。；！？]+|\.(?=\s)")
 
 MAX_CANDIDATES = 5
 PREPARE_DEADLINE_S = 60.0
+AT_ONCE = 512
+"""Examples embedded in one call."""
+
 EMBED_DEADLINE_S = 1.5
 PATIENCE_S = 4.0
 """How long a message waits for the encoder, the first one's preparation included."""
@@ -134,8 +137,12 @@ class Classifier:
         return await asyncio.shield(task)
 
     async def _prepare(self) -> View:
-        vectors = await self._llm().embed([e.text for e in self._latin], PREPARE_DEADLINE_S)
-        return await asyncio.to_thread(View, self._latin, piece_features, np.asarray(vectors, dtype=np.float32))
+        texts = [e.text for e in self._latin]
+        parts = [
+            await self._llm().embed(texts[at : at + AT_ONCE], PREPARE_DEADLINE_S)
+            for at in range(0, len(texts), AT_ONCE)
+        ]
+        return await asyncio.to_thread(View, self._latin, piece_features, np.concatenate(parts, dtype=np.float32))
 
     def _route(self, verdict: Verdict, capped: bool) -> Route:
         candidates, out_of_scope = verdict.candidates[:MAX_CANDIDATES], verdict.out_of_scope
