@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tandem.bench.star.data import REQUEST_TYPE, Api, Dialogue, name_words, normalise, read_api
-from tandem.bench.star.flow import Flow, build_flow
+from tandem.bench.star.data import REQUEST_TYPE, Api, Dialogue, read_api
+from tandem.bench.star.flow import Flow, Outcomes, build_flow
+from tandem.bench.star.learn import FEW, Learnt, Parameter, failures, goes_on, is_yes_no, learn, link, parameters
+from tandem.packs.check import fix_hashes
 
 PACK = "star"
-EXAMPLES = 30
+EXAMPLES = 60
+LONGEST_EXAMPLE = 30
+"""Words of an opening that says what the customer wants; a longer one tells a story."""
+
 SERVER = "${STAR_TOOLS_URL}"
 
 READS = re.compile(r"search|status|balance|weather|trivia|directions|codes")
@@ -25,48 +31,39 @@ SECRET = re.compile(r"pin|password|security", re.IGNORECASE)
 OWN_NAME = "ask_name"
 """STAR's one label, in every procedure, for the customer's own name."""
 
-FEW = 5
-"""Answers below which counting says little."""
-
-_HOUR = re.compile(r"^(\d+) (am|pm)$")
+_ONLY_ABLE = re.compile(r"only able to (?:help you )?(?:to |with )?(.+?)\.?$", re.IGNORECASE)
 
 
 def convert(data: Path, train: Sequence[Dialogue], folder: Path) -> dict[str, Api]:
-    """Write the pack; returns the APIs by name. `train`: dialogues that the examples and links are learnt from."""
+    """Write the pack; returns the APIs by name. `train`: dialogues that examples, links and words are learnt from."""
     apis = {path.stem: read_api(path) for path in sorted((data / "apis").glob("*.json"))}
+    telling = telling_words(train)
     slots: dict[str, Any] = {}
     intents: list[dict[str, Any]] = []
-    tools: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     for path in sorted((data / "sop").glob("*/*.json")):
         if path.stem != path.parent.name or path.stem not in apis:
             continue
         task, api = path.stem, apis[path.stem]
         raw = json.loads(path.read_text(encoding="utf-8"))
         own = [dialogue for dialogue in train if dialogue.tasks == (task,)]
-        flow = build_flow(task, raw, api, link(raw["replies"], api, own), writes)
-        named = link(raw["replies"], api, own).get(OWN_NAME)
-        slots |= {
-            slot_name(task, i["Name"]): _slot(i, flow.asks.get(i["Name"], ""), i["Name"] == named)
-            for i in _parameters(api)
-        }
-        intents.append(_intent(task, raw["replies"], own))
-        tools |= {tool_name(api, kind): _tool(api, kind, task) for kind in api.request_types}
+        linked = link(raw, api, own)
+        outcomes = Outcomes(failures(api, raw["graph"], own), partial(goes_on, dialogues=own))
+        flow = build_flow(task, raw, api, linked, writes, outcomes)
+        slots |= _slots(task, api, flow, linked, learn(api, linked, own, SECRET))
+        intents.append(_intent(task, raw["replies"], own, telling))
+        paths |= dict(_operation(api, kind, task) for kind in api.request_types)
         _write_procedure(folder, task, flow)
     _write(folder / "pack.yaml", {"name": PACK, "languages": ["en"], "slots": slots, "timers": {"burst": 0}})
     _write(folder / "intents.yaml", intents)
-    _write(
-        folder / "tools" / "star.yaml",
-        {
-            "openapi": "3.1.0",
-            "info": {"title": "STAR", "version": "1"},
-            "servers": [{"url": SERVER}],
-            "paths": tools_paths(tools),
-        },
-    )
+    info = {"title": "STAR", "version": "1"}
+    document = {"openapi": "3.1.0", "info": info, "servers": [{"url": SERVER}], "paths": paths}
+    _write(folder / "tools" / "star.yaml", document)
     _write(
         folder / "policies.yaml",
         {"identity": "as_procedure", "authorisation": "as_procedure", "consent": "customer_confirms"},
     )
+    fix_hashes(folder)
     return apis
 
 
@@ -80,115 +77,111 @@ def tool_name(api: Api, request_type: str) -> str:
 
 def writes(api: Api, request_type: str) -> bool:
     """Whether a call changes something."""
-    return request_type != "Check" and not READS.search(api.name)
+    return request_type.lower() != "check" and not READS.search(api.name)
 
 
-def link(replies: dict[str, str], api: Api, dialogues: Iterable[Dialogue]) -> dict[str, str]:
-    """Which parameter each question asks for: by its words, and by what customers answered and was then called."""
-    counted: Counter[tuple[str, str]] = Counter()
-    for dialogue in dialogues:
-        called = dialogue.queries[-1].params if dialogue.queries else {}
-        for label, text in dialogue.answers.items():
-            said = normalise(text)
-            counted.update((label, name) for name, value in called.items() if value and value in said)
-    asked = Counter[str]()
-    for (label, _), count in counted.items():
-        asked[label] += count
-    scores = [
-        (_overlap(label, text, i) + 2 * counted[label, i["Name"]] / max(FEW, asked[label]), label, i["Name"])
-        for label, text in replies.items()
-        if "ask" in label
-        for i in _parameters(api)
-    ]
-    linked: dict[str, str] = {}
-    for score, label, name in sorted(scores, key=lambda one: -one[0]):
-        if score > 0 and label not in linked and name not in linked.values():
-            linked[label] = name
-    return linked
+# Slots -----------------------------------------------------------------------------------------------------------
 
 
-def _overlap(label: str, text: str, parameter: dict[str, Any]) -> float:
-    asked = name_words(label.split("ask_")[-1]) | frozenset(re.findall(r"[a-z]+", text.lower()))
-    named = name_words(parameter["Name"]) | frozenset(parameter["ReadableName"].lower().split())
-    return len(asked & named) / len(named)
+def _slots(
+    task: str, api: Api, flow: Flow, linked: Mapping[str, str], learnt: Mapping[str, Learnt]
+) -> dict[str, dict[str, Any]]:
+    """A slot for each parameter, and one for each question that is about none."""
+    own_name = linked.get(OWN_NAME)
+    found = {
+        slot_name(task, i["Name"]): _slot(i, flow.asks.get(i["Name"], ""), i["Name"] == own_name, learnt[i["Name"]])
+        for i in parameters(api)
+    }
+    free = {name: {"ask": text, "label": name.replace("_", " "), "free_text": True} for name, text in flow.free.items()}
+    return found | free
 
 
-def _parameters(api: Api) -> list[dict[str, Any]]:
-    return [i for i in api.inputs if i["Type"] != REQUEST_TYPE]
-
-
-def _slot(parameter: dict[str, Any], question: str, own_name: bool) -> dict[str, Any]:
+def _slot(parameter: Parameter, question: str, own_name: bool, learnt: Learnt) -> dict[str, Any]:
     readable = parameter["ReadableName"].lower()
     slot: dict[str, Any] = {"ask": question or f"What is the {readable}?", "label": "name" if own_name else readable}
-    match parameter["Type"]:
-        case _ if is_yes_no(parameter):
-            slot["type"] = "boolean"
-        case "Categorical" | "CategoricalMultiple":
-            slot |= {"type": "choice", "choices": {str(c): _said_as(str(c)) for c in parameter["Categories"]}}
-        case "Integer":
-            slot["type"] = "integer"
-        case _:
-            slot["free_text"] = True
-    if SECRET.search(parameter["Name"]):
-        slot["sensitive"] = True
-    return slot
+    if is_yes_no(parameter):
+        slot["type"] = "boolean"
+    elif parameter["Type"].startswith("Categorical"):
+        slot["type"] = "choice"
+    elif parameter["Type"] == "Integer":
+        slot["type"] = "integer"
+    else:
+        slot["free_text"] = True
+    facts: dict[str, Any] = {
+        "choices": {value: list(said) for value, said in learnt.words.items()},
+        "within": learnt.within,
+        "words": learnt.longest,
+        "cues": list(learnt.cues),
+        "only_cued": not learnt.sure,
+        "sensitive": bool(SECRET.search(parameter["Name"])),
+    }
+    return slot | {name: value for name, value in facts.items() if value}
 
 
-def is_yes_no(parameter: dict[str, Any]) -> bool:
-    """A parameter that is a yes or a no, whatever STAR calls its type."""
-    return parameter["Type"] == "Boolean" or set(parameter.get("Categories") or ()) == {"Yes", "No"}
+# Intents ---------------------------------------------------------------------------------------------------------
 
 
-def _json_type(parameter: dict[str, Any]) -> str:
-    return "boolean" if is_yes_no(parameter) else "integer" if parameter["Type"] == "Integer" else "string"
-
-
-def _said_as(category: str) -> list[str]:
-    hour = _HOUR.match(category)
-    return [category, f"{hour.group(1)}{hour.group(2)}", f"{hour.group(1)}:00 {hour.group(2)}"] if hour else [category]
-
-
-def _intent(task: str, replies: dict[str, str], train: Sequence[Dialogue]) -> dict[str, Any]:
-    openings = [" ".join(dialogue.openings) for dialogue in train if dialogue.openings]
+def _intent(task: str, replies: dict[str, str], train: Sequence[Dialogue], telling: frozenset[str]) -> dict[str, Any]:
     words = task.replace("_", " ")
-    examples = list(dict.fromkeys([words, *(text for text in openings if len(text.split()) > 3)]))[:EXAMPLES]
+    able = _ONLY_ABLE.search(replies.get("out_of_scope", ""))
     return {
         "name": task,
         "description": replies.get("out_of_scope", words),
         "scenario": "operate",
         "procedure": task,
-        "label": words,
-        "examples": {"en": examples},
+        "label": able.group(1) if able else words,
+        "examples": {"en": [words, *_examples(train, telling)]},
     }
 
 
-def _tool(api: Api, request_type: str, task: str) -> dict[str, Any]:
-    parameters = _parameters(api)
-    kind = "idempotent" if writes(api, request_type) else "read"
-    return {
-        "path": f"/call/{api.name}/{request_type or '-'}",
-        "post": {
-            "operationId": tool_name(api, request_type),
-            "summary": f"{task.replace('_', ' ')} {request_type}".strip(),
-            "requestBody": {
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "type": "object",
-                            "required": sorted(api.required - {REQUEST_TYPE}),
-                            "properties": {i["Name"]: {"type": _json_type(i)} for i in parameters},
-                        }
-                    }
-                }
-            },
-            "responses": {"200": {"description": "the recorded return"}},
-            "x-tandem": {"class": kind, "slots": {i["Name"]: slot_name(task, i["Name"]) for i in parameters}},
+def _examples(train: Sequence[Dialogue], telling: frozenset[str]) -> list[str]:
+    """Openings that say what the customer wants, evenly over the dialogues."""
+    openings = [text for dialogue in train for text in dialogue.openings]
+    kept = [
+        text for text in openings if 3 < len(text.split()) <= LONGEST_EXAMPLE and not telling.isdisjoint(_words(text))
+    ]
+    return list(dict.fromkeys(kept))[:: max(1, -(-len(kept) // EXAMPLES))]
+
+
+def telling_words(train: Sequence[Dialogue]) -> frozenset[str]:
+    """Words of openings that say which of the procedures is wanted: not greetings, not names."""
+    tasks: dict[str, Counter[str]] = defaultdict(Counter)
+    for dialogue in train:
+        for word in {word for text in dialogue.openings for word in _words(text)} if len(dialogue.tasks) == 1 else ():
+            tasks[word][dialogue.tasks[0]] += 1
+    return frozenset(word for word, n in tasks.items() if 2 * max(n.values()) >= n.total() >= FEW)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
+
+
+# Tools, procedures -----------------------------------------------------------------------------------------------
+
+
+def _operation(api: Api, request_type: str, task: str) -> tuple[str, dict[str, Any]]:
+    """The path of a call, and its operation."""
+    given = parameters(api)
+    schema = {
+        "type": "object",
+        "required": sorted(api.required - {REQUEST_TYPE}),
+        "properties": {i["Name"]: {"type": _json_type(i)} for i in given},
+    }
+    operation = {
+        "operationId": tool_name(api, request_type),
+        "summary": f"{task.replace('_', ' ')} {request_type}".strip(),
+        "requestBody": {"content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {"description": "the recorded return"}},
+        "x-tandem": {
+            "class": "idempotent" if writes(api, request_type) else "read",
+            "slots": {i["Name"]: slot_name(task, i["Name"]) for i in given},
         },
     }
+    return f"/call/{api.name}/{request_type or '-'}", {"post": operation}
 
 
-def tools_paths(tools: dict[str, Any]) -> dict[str, Any]:
-    return {tool["path"]: {"post": tool["post"]} for tool in tools.values()}
+def _json_type(parameter: Parameter) -> str:
+    return "boolean" if is_yes_no(parameter) else "integer" if parameter["Type"] == "Integer" else "string"
 
 
 def _write_procedure(folder: Path, task: str, flow: Flow) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 REQUEST_TYPE = "RequestType"
 _WRAPPED = re.compile(r"^api\.\w+\((.*)\)$", re.DOTALL)
+_BOOLEANS = {"true": "yes", "false": "no"}
+_NOTHING = frozenset(("", "null", "none"))
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -22,6 +24,16 @@ class Query:
     request_type: str
     params: dict[str, str]  # normalised
     item: dict[str, Any] = field(default_factory=dict)
+    spelt: dict[str, str] = field(default_factory=dict)  # the parameters as they were written
+    then: str = ""  # label of the agent's next step
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the customer said to a labelled step."""
+
+    text: str
+    then_called: bool  # a call came after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +45,9 @@ class Dialogue:
     tasks: tuple[str, ...]
     said: tuple[str, ...]  # by the customer, in order
     openings: tuple[str, ...]  # before the first labelled question or call
-    answers: dict[str, str]  # label of the question → what was said next
-    queries: tuple[Query, ...]
+    answers: dict[str, tuple[Said, ...]]  # label of the step → what was said next, each time
+    queries: tuple[Query, ...]  # of several in a row of one API and request type the last
+    returns: tuple[Query, ...] = ()  # all
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +69,23 @@ class Api:
 
 
 def normalise(value: Any) -> str:
-    """A value as it is compared: no quotes, operators, case, punctuation at the ends or doubled spaces."""
-    text = ("yes" if value else "no") if isinstance(value, bool) else str(value).strip()
-    wrapped = _WRAPPED.match(text)
-    text = (wrapped.group(1) if wrapped else text).strip().strip("\"'").lower()
+    """A value as it is compared: no quotes, operators, case, punctuation at the ends or doubled spaces; a list is sorted, one of
+    one value is that value; "true" is "yes"."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = spelling(value).lower()
+    if text.startswith("["):
+        text = ", ".join(sorted(part.strip().strip("\"'") for part in text.strip("[]").split(",")))
     text = re.sub(r"(\d)\s*(am|pm)\b", r"\1 \2", text)
-    return re.sub(r"\s+", " ", text).strip(" .,!?")
+    text = re.sub(r"\s+", " ", text).strip(" .,!?")
+    return _BOOLEANS.get(text, text)
+
+
+def spelling(value: Any) -> str:
+    """A value as it was written, without quotes and operators."""
+    text = str(value).strip()
+    wrapped = _WRAPPED.match(text)
+    return (wrapped.group(1) if wrapped else text).strip().strip("\"'").strip()
 
 
 def name_words(name: str) -> frozenset[str]:
@@ -76,39 +100,60 @@ def read_dialogues(path: Path) -> Iterator[Dialogue]:
 
 
 def _dialogue(raw: dict[str, Any]) -> Dialogue:
+    events = raw["Events"]
+    last_call = max((at for at, event in enumerate(events) if _is(event, "Wizard", "query")), default=-1)
     said: list[str] = []
     openings: list[str] = []
-    answers: dict[str, str] = {}
-    queries: list[Query] = []
+    answers: dict[str, list[Said]] = {}
     asked = ""
     begun = False
-    for event in raw["Events"]:
-        match event["Agent"], event["Action"]:
-            case "User", "utter":
-                said.append(event["Text"])
-                if not begun:
-                    openings.append(event["Text"])
-                if asked:
-                    answers.setdefault(asked, event["Text"])
-                asked = ""
-            case "Wizard", "pick_suggestion":
-                asked = event["ActionLabel"]
-                begun |= "ask" in asked
-            case "Wizard", "query":
-                begun = True
-                queries.append(_query(event))
-            case "KnowledgeBase", "return_item" if queries:
-                last = queries[-1]
-                queries[-1] = Query(last.api, last.request_type, last.params, event.get("Item") or {})
-    tasks = tuple(dict.fromkeys(one["Task"] for one in raw["Scenario"]["WizardCapabilities"]))
+    for at, event in enumerate(events):
+        if _is(event, "User", "utter"):
+            said.append(event["Text"])
+            if not begun:
+                openings.append(event["Text"])
+            if asked:
+                answers.setdefault(asked, []).append(Said(event["Text"], at < last_call))
+            asked = ""
+        elif _is(event, "Wizard", "pick_suggestion"):
+            asked = event["ActionLabel"]
+            begun |= "ask" in asked
+        begun |= _is(event, "Wizard", "query")
+    queries = _queries(events)
     return Dialogue(
-        raw["DialogueID"], raw["Kind"], tasks, tuple(said), tuple(openings), answers, tuple(merged(queries))
+        raw["DialogueID"],
+        raw["Kind"],
+        tuple(dict.fromkeys(one["Task"] for one in raw["Scenario"]["WizardCapabilities"])),
+        tuple(said),
+        tuple(openings),
+        {label: tuple(texts) for label, texts in answers.items()},
+        tuple(merged(queries)),
+        tuple(queries),
     )
 
 
+def _is(event: dict[str, Any], agent: str, action: str) -> bool:
+    return (event["Agent"], event["Action"]) == (agent, action)
+
+
+def _queries(events: list[dict[str, Any]]) -> list[Query]:
+    found: list[Query] = []
+    for event in events:
+        if _is(event, "Wizard", "query"):
+            found.append(_query(event))
+        elif _is(event, "KnowledgeBase", "return_item") and found:
+            found[-1] = replace(found[-1], item=event.get("Item") or {})
+        elif _is(event, "Wizard", "pick_suggestion") and found and not found[-1].then:
+            found[-1] = replace(found[-1], then=event["ActionLabel"])
+    return found
+
+
 def _query(event: dict[str, Any]) -> Query:
+    spelt = {name: spelling(value) for one in event["Constraints"] for name, value in one.items()}
     given = {name: normalise(value) for one in event["Constraints"] for name, value in one.items()}
-    return Query(event["APIName"], given.pop(REQUEST_TYPE, ""), given)
+    kind = given.pop(REQUEST_TYPE, "")
+    given = {name: value for name, value in given.items() if value not in _NOTHING}
+    return Query(event["APIName"], kind, given, spelt={name: spelt[name] for name in given})
 
 
 def merged(queries: list[Query]) -> list[Query]:

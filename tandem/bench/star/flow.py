@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.bench.star.data import REQUEST_TYPE, Api, name_words
+from tandem.bench.star.learn import is_question, parameters
 
-END_LABELS = frozenset({"anything_else"})
-CONDITIONS = (
-    "info_missing",
-    "info_missing2",
-    "query_success",
-    "query_failure",
-    "available",
-    "unavailable",
-    "yes",
+DECLINED = [
     "no",
-)
+    "nope",
+    "no thanks",
+    "no thank you",
+    "ok",
+    "okay",
+    "thanks",
+    "thank you",
+    "never mind",
+    "bye",
+    "goodbye",
+]
+END_LABELS = frozenset({"anything_else"})
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 Writes = Callable[[Api, str], bool]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What recorded agents and customers did after calls."""
+
+    failures: Mapping[
+        str, Mapping[str, list[str]]
+    ]  # request type → output → its values after which agents told of a failure
+    goes_on: Callable[[str], bool]  # told this, customers mostly changed something and were served again
 
 
 @dataclass
@@ -33,19 +47,25 @@ class Flow:
     nodes: dict[str, Any] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)
     asks: dict[str, str] = field(default_factory=dict)  # parameter → question
+    free: dict[str, str] = field(default_factory=dict)  # slot of a question about no one parameter → question
 
 
 class Builder:
     """Builds one flow from a graph."""
 
-    def __init__(self, task: str, raw: dict[str, Any], api: Api, linked: dict[str, str], writes: Writes) -> None:
+    def __init__(
+        self, task: str, raw: dict[str, Any], api: Api, linked: Mapping[str, str], writes: Writes, outcomes: Outcomes
+    ) -> None:
         self.task = task
         self.graph: dict[str, str] = raw["graph"]
         self.replies: dict[str, str] = raw["replies"]
         self.api = api
         self.linked = linked
         self.writes = writes
+        self.outcomes = outcomes
         self.flow = Flow()
+        self._reports: set[str] = set()  # steps that tell what a call returned
+        self._again: dict[str, str] = {}  # step that tells of a failure → the call
 
     def build(self) -> Flow:
         start = self.graph.get("hello") or next(iter(self.graph))
@@ -57,29 +77,41 @@ class Builder:
         """The node of a label, made on first need; `end` for what ends the plan."""
         if label is None or label in END_LABELS or label not in self.replies:
             return "end"
+        return self._confirmation(label) if self._writing(label) else self._make(label)
+
+    def _make(self, label: str) -> str:
         if label in self.flow.nodes:
             return label
         node: dict[str, Any] = {"sentence": self._sentence(label)}
         self.flow.nodes[label] = node
-        if label.startswith("query"):
+        following = self.graph.get(label)
+        if _calls(label):
             node |= self._query(label)
-        elif "ask" in label and self.linked.get(label):
+        elif label in self.linked:
             node |= self._ask(label)
+        elif following and self._writing(following) and "confirm" in label:
+            node |= self._consent(label, following, None)
+        elif label in self._again and self.outcomes.goes_on(label):
+            node |= self._retry(label, self._again[label])
         elif self._offers(label):
             node |= self._offer(label)
+        elif _plain(self.replies[label]) and (is_question(label, self.graph) or _calls(following)):
+            node |= self._open_question(label)
         else:
-            node |= {"text": self._text(label), "next": self._node(self.graph.get(label))}
+            node |= {"text": self._text(label), "next": self._node(following)}
         return label
 
     def _sentence(self, label: str) -> int:
         text = " ".join(self.replies[label].split())
-        what = "Call the system" if label.startswith("query") else "Say or ask"
+        what = "Call the system" if _calls(label) else "Say or ask"
         self.flow.sentences.append(f"{what}: {text} ({label.replace('_', ' ')})")
         return len(self.flow.sentences)
 
+    # Questions
+
     def _ask(self, label: str) -> dict[str, Any]:
         parameter = self.linked[label]
-        self.flow.asks.setdefault(parameter, self.replies[label])
+        self.flow.asks.setdefault(parameter, _plain(self.replies[label]))
         node: dict[str, Any] = {
             "slots": [f"{self.task}__{parameter}"],
             "text": _plain(self.replies[label]),
@@ -92,6 +124,28 @@ class Builder:
             node["on_failure"] = node["next"]  # what is not required may stay unknown
         return node
 
+    def _open_question(self, label: str) -> dict[str, Any]:
+        """A question about no one parameter ("I can filter by …"): what is said is read for values, and need not be said."""
+        slot = f"{self.task}__{label}"
+        self.flow.free[slot] = _plain(self.replies[label])
+        following = self._node(self.graph.get(label))
+        text = _plain(self.replies[label])
+        return {"slots": [slot], "forget": [slot], "text": text, "next": following, "on_failure": following}
+
+    def _retry(self, label: str, call: str) -> dict[str, Any]:
+        """Told of a failure, the customer may change something: the call is made again with what is new."""
+        slot = f"{self.task}__{label}"
+        self.flow.free[slot] = _plain(self.replies[label])
+        declined = {"to": "end", "when": f"lower({slot}) in {DECLINED!r}"}
+        again = {"to": self._node(call)}
+        return {
+            "slots": [slot],
+            "forget": [slot],
+            "text": self._text(label),
+            "next": [declined, again],
+            "on_failure": "end",
+        }
+
     def _missing(self, label: str) -> str | None:
         """Where to go when the customer cannot say: the first info_missing branch that names it and does not come before."""
         asked = name_words(label.split("ask_")[-1])
@@ -101,37 +155,53 @@ class Builder:
                 return target
         return None
 
+    # Calls
+
     def _request_type(self, label: str) -> str:
         wanted = label.removeprefix("query").strip("_").lower()
         kinds = self.api.request_types
         return next((kind for kind in kinds if kind.lower() == wanted), kinds[-1])
 
+    def _writing(self, label: str | None) -> bool:
+        return label is not None and _calls(label) and self.writes(self.api, self._request_type(label))
+
     def _query(self, label: str) -> dict[str, Any]:
         kind = self._request_type(label)
         name = f"{self.api.name}__{kind.lower()}" if kind else self.api.name
-        args = {i["Name"]: f"${self.task}__{i['Name']}" for i in self.api.inputs if i["Type"] != REQUEST_TYPE}
+        args = {i["Name"]: f"${self.task}__{i['Name']}" for i in parameters(self.api)}
         node: dict[str, Any] = {"tool": name, "args": args, "save": {f"{self.task}_out": "result"}}
-        direct = self.graph.get(label)
-        if direct:
-            node["next"] = self._node(direct)
-        elif "available" in self.graph:
-            edges = [
-                {"to": self._node(self.graph.get("unavailable")), "when": "'unavailable' in lower(result.Message)"}
-            ]
-            node["next"] = [*edges, {"to": self._node(self.graph["available"])}]
-        elif "query_success" in self.graph:
-            told = " or ".join(f"known(result.{output})" for output in self.api.outputs if output != "Message")
-            succeeded: dict[str, Any] = {"to": self._node(self.graph["query_success"])}
-            failed = {"to": self._node(self.graph.get("query_failure"))}
-            node["next"] = [{**succeeded, "when": told}, failed] if told else self._node(self.graph["query_success"])
-        else:
-            node["next"] = "end"
-        failure = self.graph.get("query_failure") or next(
-            (name for name in self.replies if "nothing_found" in name), None
-        )
-        if failure:
-            node["on_failure"] = self._node(failure)
+        good = self.graph.get(label) or self.graph.get("available") or self.graph.get("query_success")
+        if self.graph.get(label) is None and "available" in self.graph and self._writing(label):
+            good = self.graph.get("query_success") or self.graph["available"]
+        bad = self._bad(label)
+        self._reports |= {good or "", bad or ""}
+        failed = _any_of(f"{self.task}_out", self.outcomes.failures.get(kind, {}))
+        if bad and label not in self._again:
+            self._again[bad] = label
+        node["next"] = self._node(good)
+        if bad:
+            node["on_failure"] = self._node(bad)
+        if bad and (failed or label not in self.graph):
+            failed = failed or f"not ({self._told()})"
+            node["next"] = [{"to": self._node(bad), "when": failed}, {"to": self._node(good)}]
         return node
+
+    def _told(self) -> str:
+        """Whether anything came back."""
+        return " or ".join(
+            f"known({self.task}_out.{output})" for output in dict.fromkeys((*self.api.outputs, "Message"))
+        )
+
+    def _bad(self, label: str) -> str | None:
+        """Where to go when a call fails or finds nothing."""
+        unavailable = None if self._writing(label) else self.graph.get("unavailable")
+        return (
+            unavailable
+            or self.graph.get("query_failure")
+            or next((name for name in self.replies if "nothing_found" in name), None)
+        )
+
+    # Replies
 
     def _offers(self, label: str) -> bool:
         """Whether the graph's `yes` and `no` are the answers to this reply."""
@@ -140,37 +210,83 @@ class Builder:
         return label == self.graph.get("available") or ("available" not in self.graph and "found" not in label)
 
     def _offer(self, label: str) -> dict[str, Any]:
-        """An offer that the customer takes up or not. The call itself asks for consent with its values."""
+        """An offer that the customer takes up or not; if that is a write, yes is the consent to exactly that call."""
+        yes = self.graph["yes"]
+        if self._writing(yes) and label not in (self.graph.get("query_failure"), self.graph.get("unavailable")):
+            return self._consent(label, yes, self.graph.get("no"))
         said = f"{self.task}_{label}"
-        decline = self.graph.get("no")
-        edges = [{"to": self._node(self.graph["yes"]), "when": said}]
-        declined = "end" if decline is None or decline in self.flow.nodes else self._node(decline)
-        return {"confirm": said, "text": self._text(label), "next": [*edges, {"to": declined}]}
+        edges = [{"to": self._node(yes), "when": said}, {"to": self._new(self.graph.get("no"))}]
+        node = {"confirm": said, "text": self._text(label), "next": edges}
+        if label not in self._again:
+            optional = [i["Name"] for i in parameters(self.api) if i["Name"] not in self.api.required]
+            node["forget"] = [f"{self.task}__{name}" for name in optional]  # what comes next is another request
+        return node
+
+    def _consent(self, label: str, call: str, declined: str | None) -> dict[str, Any]:
+        target = self._make(call)
+        return {"consent": target, "text": self._text(label), "next": target, "on_failure": self._new(declined)}
+
+    def _confirmation(self, call: str) -> str:
+        """A question of our own before a write, with the values that it will be made with."""
+        label = f"confirm_{call}"
+        if label not in self.flow.nodes:
+            self.flow.sentences.append(
+                f"Before it: ask whether to go ahead, with what was given ({call.replace('_', ' ')})"
+            )
+            node: dict[str, Any] = {"sentence": len(self.flow.sentences)}
+            self.flow.nodes[label] = node
+            given = [f"{i['ReadableName'].lower()}: {{{self.task}__{i['Name']}}}" for i in parameters(self.api)]
+            text = f"I have {'; '.join(given)}. Shall I go ahead?"
+            node |= {"consent": call, "text": text, "next": self._make(call)}
+        return label
+
+    def _new(self, label: str | None) -> str:
+        """The node of a label, unless it was passed already: with the same facts it would lead back here."""
+        return "end" if label is None or label in self.flow.nodes else self._node(label)
 
     def _text(self, label: str) -> str:
-        """The template with its placeholders bound to the API's outputs, and the outputs it does not name."""
+        """The template with its placeholders bound to the API's outputs and parameters, and the outputs it does not name."""
         named: set[str] = set()
 
         def bound(match: re.Match[str]) -> str:
             words = name_words(match.group(1))
-            best = max(self.api.outputs, key=lambda output: len(words & name_words(output)), default="")
-            if not best or not words & name_words(best):
-                return ""
-            named.add(best)
-            return f"{{{self.task}_out.{best}}}"
+            output = _nearest(words, {output: name_words(output) for output in self.api.outputs})
+            given = {i["Name"]: name_words(i["Name"] + " " + i["ReadableName"]) for i in parameters(self.api)}
+            parameter = None if output else _nearest(words, given)
+            named.update([output] if output else ())
+            if output:
+                return f"{{{self.task}_out.{output}}}"
+            return f"{{{self.task}__{parameter}}}" if parameter else ""
 
         text = _PLACEHOLDER.sub(bound, self.replies[label])
-        if "inform" not in label and "provide" not in label and "confirm" not in label:
+        if text.strip() and label not in self._reports:
             return text
         more = [output for output in dict.fromkeys((*self.api.outputs, "Message")) if output not in named]
         return text + "\n" + " ".join(f"{{{self.task}_out.{output}}}" for output in more if output != REQUEST_TYPE)
 
 
+def _calls(label: str | None) -> bool:
+    return label is not None and re.fullmatch(r"query(_(?!success|failure)\w+)?", label) is not None
+
+
+def _any_of(fact: str, values: Mapping[str, list[str]]) -> str:
+    """An expression that holds if an output has one of the values."""
+    return " or ".join(f"{fact}.{output} == {value!r}" for output, known in sorted(values.items()) for value in known)
+
+
+def _nearest(words: frozenset[str], named: Mapping[str, frozenset[str]]) -> str | None:
+    """The name that shares most words, if any."""
+    best = max(named, key=lambda name: (len(words & named[name]), -len(named[name])), default=None)
+    return best if best is not None and words & named[best] else None
+
+
 def _plain(text: str) -> str:
     """A question without placeholders: nothing is known yet."""
-    return _PLACEHOLDER.sub("", text).strip()
+    return " ".join(_PLACEHOLDER.sub("", text).split())
 
 
-def build_flow(task: str, raw: dict[str, Any], api: Api, linked: dict[str, str], writes: Writes) -> Flow:
+def build_flow(
+    task: str, raw: dict[str, Any], api: Api, linked: Mapping[str, str], writes: Writes, outcomes: Outcomes
+) -> Flow:
     """The flow of one procedure."""
-    return Builder(task, raw, api, linked, writes).build()
+    return Builder(task, raw, api, linked, writes, outcomes).build()

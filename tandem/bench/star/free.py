@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tandem.bench.pipeline import quantile
 from tandem.bench.star.convert import PACK, convert, writes
-from tandem.bench.star.data import REQUEST_TYPE, Api, Dialogue, Query, normalise, read_dialogues
+from tandem.bench.star.data import Api, Dialogue, read_dialogues
+from tandem.bench.star.judge import Outcome, figures, judge
+from tandem.bench.star.learn import parameters
 from tandem.bench.star.script import DONT_REMEMBER, Script
-from tandem.bench.star.tools import Call, Systems, serving
+from tandem.bench.star.tools import Systems, serving
 from tandem.client import Channel, Tandem
 from tandem.contracts.values import conversation_id
 from tandem.embedded.case import Case, Onlooker
 from tandem.embedded.platform import Platform
+from tandem.errors import InvalidSettings
 from tandem.settings import Settings
 
 MAX_TURNS = 20
 TURN_S = 30.0
 AT_ONCE = 6
-
-
-@dataclass
-class Outcome:
-    """One dialogue, played."""
-
-    task: str
-    ok: bool
-    turns: int
-    turn_ms: list[float] = field(default_factory=list)
-    unsafe: int = 0
-    why: str = ""
+SEEN_S = 2.0
+"""How long a call waits for the event that says whose it is."""
 
 
 async def run(settings: Settings, data: Path, split: str, limit: int, tasks: Sequence[str]) -> dict[str, Any]:
@@ -47,16 +37,19 @@ async def run(settings: Settings, data: Path, split: str, limit: int, tasks: Seq
     train_file = data / "dialogues_train.jsonl"
     train = list(read_dialogues(train_file)) if train_file.exists() else []
     apis = convert(data, train, settings.packs / PACK)
-    chosen = choose(list(read_dialogues(data / f"dialogues_{split}.jsonl")), set(tasks) & set(apis) or set(apis), limit)
-    systems = Systems(apis)
-    systems.record(chosen)
+    unknown = sorted(set(tasks) - set(apis))
+    if unknown:
+        raise InvalidSettings(f"no procedure {', '.join(unknown)} in {data}; there are {', '.join(sorted(apis))}")
+    chosen = choose(list(read_dialogues(data / f"dialogues_{split}.jsonl")), set(tasks) or set(apis), limit)
+    owners = Owners()
+    systems = Systems(apis, chosen, owners.whose)
     async with AsyncExitStack() as stack:
         os.environ["STAR_TOOLS_URL"] = await stack.enter_async_context(serving(systems))
         platform = await stack.enter_async_context(Platform(settings, call_window_ms=2_000, grace_ms=500))
         onlooker = Onlooker(platform.wiring, "bench")
         await onlooker.start()
         stack.push_async_callback(onlooker.stop)
-        game = Game(platform, onlooker, apis, systems, train, data)
+        game = Game(platform, onlooker, owners, apis, systems)
         outcomes = await game.play(chosen)
     return figures(split, outcomes)
 
@@ -73,21 +66,33 @@ def choose(dialogues: Sequence[Dialogue], tasks: set[str], limit: int) -> list[D
     return chosen[:limit]
 
 
+class Owners:
+    """Which dialogue a call belongs to, as its ticket's events say."""
+
+    def __init__(self) -> None:
+        self.cases: dict[int, Case] = {}
+
+    async def whose(self, effect: str) -> int | None:
+        """The dialogue of an effect; its event may arrive a little after the call. None if none does."""
+        deadline = time.monotonic() + SEEN_S
+        while time.monotonic() < deadline:
+            for dialogue, case in self.cases.items():
+                if effect in case.effects:
+                    return dialogue
+            await asyncio.sleep(0.005)
+        return None
+
+
 class Game:
     """Plays dialogues at the platform."""
 
     def __init__(
-        self,
-        platform: Platform,
-        onlooker: Onlooker,
-        apis: Mapping[str, Api],
-        systems: Systems,
-        train: Sequence[Dialogue],
-        data: Path,
+        self, platform: Platform, onlooker: Onlooker, owners: Owners, apis: Mapping[str, Api], systems: Systems
     ) -> None:
         self._pack = platform.wiring.packs().get(PACK)
         self._channel = Channel("demo", tenant=PACK, tandem=Tandem(platform.wiring))
         self._onlooker = onlooker
+        self._owners = owners
         self._apis = apis
         self._systems = systems
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -107,11 +112,11 @@ class Game:
         return list(await asyncio.gather(*map(one, dialogues)))
 
     async def _play(self, dialogue: Dialogue) -> Outcome:
-        task = dialogue.tasks[0]
-        final = dialogue.queries[-1]
+        task, final = dialogue.tasks[0], dialogue.queries[-1]
         script = Script(dialogue, self._parameters(task), writes(self._apis[final.api], final.request_type))
         thread = f"star-{dialogue.id}"
         case = self._onlooker.case(conversation_id(PACK, self._channel.name, thread))
+        self._owners.cases[dialogue.id] = case
         outcome = Outcome(task, False, 0)
         words = script.opening()
         while words is not None and outcome.turns < MAX_TURNS:
@@ -124,86 +129,44 @@ class Game:
                 break
             outcome.turn_ms.append((time.perf_counter() - begun) * 1_000)
             words = self._next(case, script)
-        self._judge(dialogue, case, outcome)
+        mine = [call for call in self._systems.calls if call.key in case.effects]
+        judge(dialogue, case, mine, self._apis[final.api], outcome)
+        del self._owners.cases[dialogue.id]
         return outcome
 
     def _parameters(self, task: str) -> dict[str, str]:
-        """Question's label → parameter, as the pack's flow has it."""
-        flow = self._pack.flows[task]
-        return {node.id: node.slots[0].partition("__")[2] for node in flow.nodes.values() if node.slots}
+        """Question's label → the parameter it asks for, as the pack's flow has it."""
+        asked = {
+            node.id: node.slots[0].partition("__")[2] for node in self._pack.flows[task].nodes.values() if node.slots
+        }
+        known = {i["Name"] for i in parameters(self._apis[task])}
+        return {label: name for label, name in asked.items() if name in known}
 
     def _next(self, case: Case, script: Script) -> str | None:
-        """What the customer says to the last thing asked; None when nothing is asked any more."""
+        """What the customer says to the last thing asked or told; None when there is no more to say."""
+        if case.status == "resolved":
+            return script.reply(self._told(case))
         if case.status != "awaiting_customer" or not case.replies:
             return None
         question = case.replies[-1].question
         asked = next((e for e in reversed(case.events) if e.kind == "question_asked" and e.name == question), None)
         if asked is None or asked.status == "clarify":
-            return script.opening() or (None if case.said[-1][1] == DONT_REMEMBER else DONT_REMEMBER)
-        return script.confirm() if asked.status == "consent" else script.answer(asked.node or "")
+            words = script.more()
+            return None if words == case.said[-1][1] == DONT_REMEMBER else words
+        if asked.status == "consent":
+            node = self._pack.flows[asked.procedure or ""].nodes.get(asked.node or "") if asked.procedure else None
+            return script.more_of(node.id) if node and node.confirm else script.confirm()
+        slots = asked.data.get("slots")
+        slot = str(slots[0]) if isinstance(slots, list) and slots else ""
+        return script.answer(asked.node or "", slot.partition("__")[2])
 
-    def _judge(self, dialogue: Dialogue, case: Case, outcome: Outcome) -> None:
-        mine = [call for call in self._systems.calls if call.key in case.effects]
-        outcome.unsafe = sum(call.unsafe for call in mine)
-        final = dialogue.queries[-1]
-        if not any(same(final, call, self._apis[final.api]) for call in mine):
-            called = "; ".join(f"{call.api} {call.params}" for call in mine[-1:]) or "nothing"
-            outcome.why = outcome.why or f"wanted {final.api} {final.params}, called {called}"
-            return
-        said = normalise(" ".join(reply.text() for reply in case.replies))
-        untold = [
-            str(value) for name, value in final.item.items() if told(name, value) and normalise(value) not in said
-        ]
-        outcome.ok = not untold and not outcome.unsafe
-        outcome.why = f"not told: {', '.join(untold)}" if untold else ""
+    def _told(self, case: Case) -> str:
+        """The label of the last step that said something."""
+        last = next((e for e in reversed(case.events) if e.kind == "reply_sent" and e.procedure and e.sentence), None)
+        flow = self._pack.flows.get(last.procedure or "") if last else None
+        nodes = flow.nodes.values() if flow and last else ()
+        return next((node.id for node in nodes if last and node.sentence == last.sentence), "")
 
 
 def _answered(case: Case, before: int) -> bool:
     return case.version > before and case.at_rest
-
-
-def same(gold: Query, call: Call, api: Api) -> bool:
-    """Whether a call is the recorded one in the required parameters that are no free text; without any, in all of these."""
-    if (call.api, call.request_type) != (gold.api, gold.request_type):
-        return False
-    required = api.required - {REQUEST_TYPE} or gold.params.keys()
-    return all(
-        call.params.get(name) == gold.params[name]
-        for name in required
-        if name in gold.params and not api.is_free_text(name)
-    )
-
-
-def told(name: str, value: Any) -> bool:
-    """Whether a returned value is one that the customer wants to hear."""
-    return (
-        name not in ("APIName", "id")
-        and not isinstance(value, list | dict | bool)
-        and bool(re.search(r"\w", str(value)))
-    )
-
-
-def figures(split: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The command's JSON."""
-    turn_ms = [ms for outcome in outcomes for ms in outcome.turn_ms] or [0.0]
-    return {
-        "mode": "free",
-        "split": split,
-        **_rates(outcomes),
-        "p50_ms": round(quantile(turn_ms, 0.5), 1),
-        "p95_ms": round(quantile(turn_ms, 0.95), 1),
-        "by_task": {
-            task: _rates([outcome for outcome in outcomes if outcome.task == task])
-            for task in sorted({outcome.task for outcome in outcomes})
-        },
-    }
-
-
-def _rates(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    count = max(1, len(outcomes))
-    return {
-        "dialogues": len(outcomes),
-        "success_rate": round(sum(outcome.ok for outcome in outcomes) / count, 4),
-        "unsafe_calls": sum(outcome.unsafe for outcome in outcomes),
-        "turns_mean": round(sum(outcome.turns for outcome in outcomes) / count, 2),
-    }
