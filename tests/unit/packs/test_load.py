@@ -124,7 +124,11 @@ MISTAKES: list[tuple[str, Callable[[Files], None], str]] = [
     ("slot pattern", _set("pack.yaml", "slots", "code", "pattern", value="("), "slots.code.pattern: '(' is no regular"),
     ("slot within", _set("pack.yaml", "slots", "code", "within", value="("), "slots.code.within: '(' is no regular"),
     ("slot cue", _set("pack.yaml", "slots", "code", "cues", value=["code"]), "slots.code.cues: 'code' must have words"),
-    ("slot question", _set("pack.yaml", "slots", "code", "ask", value="{code:d}?"), "slots.code.ask.en: 'code:d': invalid"),
+    (
+        "slot question",
+        _set("pack.yaml", "slots", "code", "ask", value="{code:d}?"),
+        "slots.code.ask.en: 'code:d': invalid",
+    ),
     ("choice", _set("pack.yaml", "slots", "code", "type", value="choice"), "slots.code.choices: a choice needs"),
     ("template", _set("pack.yaml", "texts", value={"hi": "{a b}"}), "pack.yaml: texts.hi.en: 'a b'"),
     ("yaml", lambda c: c.update({"intents.yaml": "- name: [\n"}), "intents.yaml: line"),
