@@ -56,6 +56,7 @@ def build(settings: ExecutorSettings, wiring: Wiring) -> Service:
         shards=Shards(bus, f"{NAME}@{socket.gethostname()}:{os.getpid()}", clock, settings),
         ledger=Ledger(bus, clock, settings.keep_ms),
         settings=settings,
+        kill=wiring.kill,
     )
     loop = ConsumeLoop(
         bus,
@@ -66,5 +67,6 @@ def build(settings: ExecutorSettings, wiring: Wiring) -> Service:
         clock=clock,
         name=NAME,
         around=partial(telemetry.consume_span, name=NAME),
+        kill=wiring.kill,
     )
     return Service(NAME, wiring, [Door(loop, http)])

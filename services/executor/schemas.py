@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from jsonschema_rs import Draft202012Validator, ValidationError
 
 MAX_SCHEMAS = 1_024
 
-_NOTHING: Registry[Any] = Registry()
 _compiled: dict[int, tuple[dict[str, Any], Draft202012Validator]] = {}
 
 
@@ -22,7 +18,7 @@ def _validator(schema: dict[str, Any]) -> Draft202012Validator:
     if kept is None:
         if len(_compiled) >= MAX_SCHEMAS:
             _compiled.clear()
-        kept = _compiled[id(schema)] = (schema, Draft202012Validator(schema, registry=_NOTHING))
+        kept = _compiled[id(schema)] = (schema, Draft202012Validator(schema, offline=True))
     return kept[1]
 
 
@@ -31,10 +27,14 @@ def problem(value: Any, schema: dict[str, Any]) -> str | None:
     if not schema:
         return None
     try:
-        error = next(_validator(schema).iter_errors(value), None)
-    except (SchemaError, Unresolvable, TypeError) as broken:
-        return f"its schema cannot be used: {type(broken).__name__}"
+        validator = _validator(schema)
+    except ValidationError as broken:
+        return f"its schema cannot be used: {broken.message}"
+    try:
+        error = next(validator.iter_errors(value), None)
+    except (TypeError, ValueError) as foreign:
+        return f"value is not JSON: {type(foreign).__name__}"
     if error is None:
         return None
-    where = ".".join(map(str, error.absolute_path)) or "value"
-    return f"{where} does not fit {error.validator!r}"
+    where = ".".join(map(str, error.instance_path)) or "value"
+    return f"{where} does not fit {str(error.schema_path[-1])!r}"

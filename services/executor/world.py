@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.executor.effects import Shards
@@ -11,10 +10,7 @@ from services.executor.settings import ExecutorSettings
 from services.executor.tools import Tools
 from tandem.bus.base import Bus
 from tandem.clock import Clock
-
-
-def go_on(point: str) -> None:
-    """Where a crash test would stop the process."""
+from tandem.kill_points import Kill, go_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,4 +21,4 @@ class World:
     shards: Shards
     ledger: Ledger
     settings: ExecutorSettings
-    kill: Callable[[str], None] = go_on  # called between the numbered steps of the protocol
+    kill: Kill = go_on  # called between the numbered steps of the protocol

@@ -31,7 +31,7 @@ def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
     gateway = build_gateway(settings)
 
     def register(server: grpc.aio.Server) -> None:
-        llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(gateway), server)
+        llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(gateway, wiring.kill), server)
 
     listen = Listen(
         host=settings.llm_gateway_host,

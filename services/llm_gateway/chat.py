@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import aiohttp
-import jsonschema
+import jsonschema_rs
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from tandem import telemetry
@@ -142,8 +142,8 @@ class Chat:
 
 def _check_shape(text: str, schema: dict[str, Any]) -> None:
     try:
-        jsonschema.validate(json.loads(text), schema)
-    except (json.JSONDecodeError, jsonschema.ValidationError) as error:
+        jsonschema_rs.Draft202012Validator(schema, offline=True).validate(json.loads(text))
+    except ValueError as error:
         raise Unavailable("the model's answer has not the shape it was asked for") from error
 
 

@@ -14,6 +14,7 @@ from services.llm_gateway.chat import Chat
 from services.llm_gateway.embeddings import Embeddings
 from tandem import telemetry
 from tandem.errors import InvalidError, Unavailable
+from tandem.kill_points import Kill, go_on
 from tandem.rpc.ports import ChatRequest, ChatResponse, Llm
 from tandem.rpc.server import answer
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc
@@ -51,19 +52,24 @@ class Gateway:
 class LlmServicer(llm_pb2_grpc.LlmGatewayServicer):
     """gRPC in front of the Llm port."""
 
-    def __init__(self, llm: Llm) -> None:
+    def __init__(self, llm: Llm, kill: Kill = go_on) -> None:
         self._llm = llm
+        self._kill = kill
 
     async def Embed(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         async def work(left: float) -> Any:
+            self._kill("llm_gateway.1")
             vectors = await self._llm.embed(list(request.texts), left)
+            self._kill("llm_gateway.2")
             return llm_pb2.EmbedReply(dimensions=vectors.shape[1], vectors=vectors.astype("<f4").tobytes())
 
         return await answer(context, work)
 
     async def Chat(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         async def work(left: float) -> Any:
+            self._kill("llm_gateway.1")
             reply = await self._llm.chat(_chat_request(request), left)
+            self._kill("llm_gateway.2")
             cost = reply.cost
             return llm_pb2.ChatReply(
                 text=reply.text, model=reply.model, calls=cost.calls, tokens=cost.tokens, micros=cost.micros

@@ -21,7 +21,7 @@ def build_store(settings: MemorySettings, wiring: Wiring) -> MemoryStore:
 
 def build_reader(settings: MemorySettings, wiring: Wiring, store: MemoryStore) -> EventsReader:
     """What writes the store."""
-    return EventsReader(wiring.bus(), store, wiring.clock, settings.max_in_flight)
+    return EventsReader(wiring.bus(), store, wiring.clock, settings.max_in_flight, kill=wiring.kill)
 
 
 def build(settings: MemorySettings, wiring: Wiring) -> Service:

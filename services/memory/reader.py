@@ -16,6 +16,7 @@ from tandem.bus.consume import ConsumeLoop, LoopPolicy
 from tandem.clock import Clock
 from tandem.contracts.topics import TICKET_EVENTS
 from tandem.errors import IndexUnavailable
+from tandem.kill_points import Kill, go_on
 
 CHECK_S = 5.0
 RETRY_S = 0.5
@@ -32,6 +33,7 @@ class EventsReader:
         max_in_flight: int = 64,
         make_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
         check_s: float = CHECK_S,
+        kill: Kill = go_on,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -39,6 +41,7 @@ class EventsReader:
         self._max_in_flight = max_in_flight
         self._make_id = make_id
         self._check_s = check_s
+        self._kill = kill
         self._loop: ConsumeLoop | None = None
         self._stopping = asyncio.Event()
         self._grace_s = 0.0
@@ -74,6 +77,7 @@ class EventsReader:
             clock=self._clock,
             name="memory",
             around=partial(telemetry.consume_span, name="memory"),
+            kill=self._kill,
         )
         self._loop = loop
         running = asyncio.create_task(loop.run(), name="memory:events")

@@ -16,7 +16,8 @@ def build(settings: PlannerSettings, wiring: Wiring) -> Service:
     checks: dict[str, Check] = {}
     if settings.role in ("owner", "both"):
         redis = wiring.redis()
-        components.append(Owner(wiring.bus(), redis, wiring.packs(), decide, quarantine, wiring.clock))
+        owner = Owner(wiring.bus(), redis, wiring.packs(), decide, quarantine, wiring.clock, kill=wiring.kill)
+        components.append(owner)
         checks["redis"] = redis.ping
     if settings.role in ("worker", "both"):
         components.append(agent_loop("planner", HANDLERS, wiring, packs=wiring.packs(), llm=wiring.llm()))

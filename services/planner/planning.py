@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from pydantic import ValidationError
 
 from services.planner.prompts import DATA_RULE, block, facts_block, lines_block, read_object
@@ -71,9 +71,12 @@ def schema(pack: Pack) -> dict[str, Any]:
 def accept(text: str, pack: Pack) -> PlanProposal:
     """A model's answer as a proposal. One mistake in it, and there is no plan: a person decides."""
     said = read_object(text)
-    wrong = next(iter(Draft202012Validator(schema(pack)).iter_errors(said)), None)
+    try:
+        wrong = next(Draft202012Validator(schema(pack), offline=True).iter_errors(said), None)
+    except ValueError as error:
+        return _refused(f"not JSON: {error}")
     if wrong is not None:
-        where = ".".join(map(str, wrong.absolute_path)) or "answer"
+        where = ".".join(map(str, wrong.instance_path)) or "answer"
         return _refused(f"{where}: {wrong.message[:200]}")
     try:
         proposal = PlanProposal.model_validate(said)

@@ -28,6 +28,7 @@ def build(settings: RouterSettings, wiring: Wiring) -> Service:
         clock=wiring.clock,
         name=NAME,
         around=partial(telemetry.consume_span, name=NAME),
+        kill=wiring.kill,
     )
     components: list[Component] = [loop]
     if settings.router_warm:

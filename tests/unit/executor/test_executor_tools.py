@@ -130,10 +130,8 @@ def test_paths(path: str, value: Any) -> None:
 
 
 def test_schemas_are_never_fetched() -> None:
-    assert (
-        problem({}, {"$ref": "http://elsewhere.example/schema"})
-        == "its schema cannot be used: _WrappedReferencingError"
-    )
+    broken = problem({}, {"$ref": "http://elsewhere.example/schema"})
+    assert broken is not None and broken.startswith("its schema cannot be used: ")
     assert problem({"a": 1}, {"properties": {"a": {"type": "string"}}}) == "a does not fit 'type'"
     assert problem({}, {}) is None
 
