@@ -53,6 +53,7 @@ def agent_loop(name: str, handlers: Mapping[type[Task], Handler], wiring: Wiring
         clock=wiring.clock,
         name=name,
         around=partial(telemetry.consume_span, name=name),
+        kill=wiring.kill,
     )
 
 

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     bus: Literal["local", "kafka"] = Field("local", description="which bus adapter carries the messages")
     kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, comma-separated")
     kafka_replication: int = Field(1, ge=1, description="replicas of a topic that `tandem topics apply` creates")
+    kafka_session_s: float = Field(
+        10.0, ge=1, description="a consumer silent for longer loses its partitions to others"
+    )
     prefix: str = Field("tandem", pattern=r"^[a-z0-9-]+$", description="namespaces topics, Redis keys and groups")
     home: Path = Field(Path(".tandem"), description="folder of the embedded mode: the bus file, caches, channels.yaml")
     redis_url: str = Field("redis://localhost:6379/0", description="Redis or Valkey; a `unix://` path works too")
@@ -55,6 +58,7 @@ class Settings(BaseSettings):
     liveness_s: float = Field(60.0, gt=0, description="a consumer loop silent for longer is dead")
     drain_s: float = Field(25.0, gt=0, description="on SIGTERM, how long work in flight may take to finish")
     max_in_flight: int = Field(64, ge=1, description="messages a consumer works on at once")
+    kill_point: str = Field("", description="crash tests only: where this process kills itself, e.g. executor.3")
     log_level: str = Field("INFO", description="level of the root logger")
     log_format: Literal["json", "text"] = Field("json", description="log lines for machines or for people")
 

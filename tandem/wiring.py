@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.channels import Channels, load_channels
 from tandem.clock import Clock, SystemClock
+from tandem.kill_points import Kill, armed
 from tandem.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Wiring:
             raise TypeError(f"nothing is called {', '.join(sorted(unknown))}")
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
+        self.kill: Kill = armed(settings.kill_point)
         self._clients: dict[str, Any] = {name: client for name, client in given.items() if client is not None}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._bus_started = "bus" in self._clients

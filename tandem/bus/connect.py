@@ -20,7 +20,7 @@ def connect(settings: Settings, clock: Clock) -> Bus:
             prefix=settings.prefix,
             clock=clock,
         )
-    from tandem.bus.kafka import KafkaBus
+    from tandem.bus.kafka import KafkaBus, KafkaOptions
 
     return KafkaBus(
         settings.kafka_bootstrap_servers,
@@ -28,4 +28,5 @@ def connect(settings: Settings, clock: Clock) -> Bus:
         work_partitions=settings.work_partitions,
         prefix=settings.prefix,
         replication=settings.kafka_replication,
+        options=KafkaOptions(session_timeout=settings.kafka_session_s),
     )

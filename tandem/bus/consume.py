@@ -30,6 +30,7 @@ from tandem.clock import Clock
 from tandem.contracts.message import MAX_BODY_BYTES, Envelope, Message, read_body, read_envelope
 from tandem.contracts.topics import Topic
 from tandem.errors import BusUnavailable, FatalError, InvalidError, InvalidMessage, Refused
+from tandem.kill_points import Kill, go_on
 from tandem.telemetry import count, names, observe
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class ConsumeLoop:
         clock: Clock,
         name: str,
         around: Around = contextlib.nullcontext,
+        kill: Kill = go_on,
     ) -> None:
         self._bus = bus
         self._group = group
@@ -93,6 +95,7 @@ class ConsumeLoop:
         self._clock = clock
         self._name = name
         self._around = around
+        self._kill = kill
         self._topics = {topic.name: topic for topic in topics}
         self._plain = frozenset(self._topics)  # the others are retry topics
         self._topics |= {topic.retry: topic for topic in topics if topic.retries}
@@ -168,7 +171,10 @@ class ConsumeLoop:
             await self._wait_for_progress(TURN_S)
         else:
             try:
-                for record in await consumer.poll(min(room, self._policy.partition_records), TURN_S):
+                records = await consumer.poll(min(room, self._policy.partition_records), TURN_S)
+                if records:
+                    self._kill(f"{self._name}.loop.1")
+                for record in records:
                     self._take(record)
             except BusUnavailable as error:
                 logger.warning("cannot poll; trying again", extra={"group": self._group, "error": str(error)})
@@ -218,6 +224,7 @@ class ConsumeLoop:
         began = self._clock.boot()
         try:
             outputs = await self._handle(taken)
+            self._kill(f"{self._name}.loop.2")
             outcome = "done"
         except FatalError:
             raise
@@ -282,6 +289,7 @@ class ConsumeLoop:
 
     def _settled(self, taken: Taken) -> None:
         """Its outputs are acknowledged."""
+        self._kill(f"{self._name}.loop.3")
         taken.offsets.finish(taken.record.offset)
         taken.offsets.running -= 1
         self._to_commit.set()
@@ -309,6 +317,7 @@ class ConsumeLoop:
         positions = self._offsets.to_commit()
         if self._joined is None or not positions:
             return
+        self._kill(f"{self._name}.loop.4")
         try:
             await self._joined.commit(positions)
         except BusUnavailable as error:

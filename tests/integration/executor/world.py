@@ -16,7 +16,7 @@ from services.executor.ledger import Ledger
 from services.executor.python_tools import PythonTools
 from services.executor.settings import ExecutorSettings
 from services.executor.tools import Tools
-from services.executor.world import World, go_on
+from services.executor.world import World
 from tandem.bus.base import Bus
 from tandem.clock import SystemClock
 from tandem.contracts.log import Intent
@@ -24,6 +24,7 @@ from tandem.contracts.tasks import Authority, ExecuteTool
 from tandem.contracts.topics import EFFECTS
 from tandem.contracts.values import call_hash, derive_id, effect_id, partition_for
 from tandem.fenced_log import Judge, decode
+from tandem.kill_points import go_on
 from tandem.packs.model import Lookup, Pack, Policies, Progress, Tool
 
 TICKET_TIME_MS = 20_000
