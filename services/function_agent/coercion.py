@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from functools import lru_cache, partial
 from typing import Any
@@ -56,7 +56,7 @@ def _reads(read: Callable[[str], object], text: str) -> bool:
     return True
 
 
-_FORMATS = {
+_FORMATS: dict[str, Callable[..., bool]] = {
     "time": partial(_reads, time.fromisoformat),  # the customer's wall clock: RFC 3339 would ask for an offset
     "date-time": partial(_reads, datetime.fromisoformat),
 }

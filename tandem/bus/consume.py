@@ -192,7 +192,11 @@ class ConsumeLoop:
         if offsets.lost:
             return
         offsets.begin(record.offset)
-        taken = Taken(record, offsets, record.key if self._policy.ordered else None, attempt_of(record))
+        key = record.key if self._policy.ordered else None
+        if record.topic in self._plain:
+            self._lanes.add(Taken(record, offsets, key, 1))
+            return
+        taken = Taken(record, offsets, key, attempt_of(record))
         if wait_s := wait_of(record, self._clock.now(), self._policy.backoff):
             self._lanes.add_later(taken, wait_s)
         else:

@@ -30,7 +30,7 @@ class Value(BaseModel):
         copy = object.__new__(type(self))
         object.__setattr__(copy, "__dict__", {**self.__dict__, **fields})
         object.__setattr__(copy, "__pydantic_extra__", self.__pydantic_extra__)
-        object.__setattr__(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | fields.keys())
+        object.__setattr__(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__)
         object.__setattr__(copy, "__pydantic_private__", None)
         return copy
 

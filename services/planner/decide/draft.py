@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from services.planner.decide.links import without_foreign_links
 from services.planner.decide.texts import sentence
 from tandem.contracts.customer import Reply, ReplyPart, ReplyText
@@ -32,6 +34,8 @@ from tandem.packs.expressions import fill
 from tandem.packs.model import Flow, Node, Pack, Texts
 
 MASK = "•••"
+
+_EVENTS = TypeAdapter(tuple[Event, ...])
 
 
 class Decision(NamedTuple):
@@ -74,7 +78,7 @@ class Draft:
         self.experts_note = ticket.experts_note
         self.reopened = ticket.reopened
         self.outputs: list[Output] = []
-        self.events: list[Event] = []
+        self.events: list[dict[str, Any]] = []  # of `Event`, checked together when the draft is sealed
 
     @property
     def id(self) -> str:
@@ -131,7 +135,7 @@ class Draft:
 
     def know(self, name: str, value: Json, origin: Origin, ref: str, sensitive: bool = False) -> None:
         """Remember a value and where it came from; one too large to keep is refused and said so."""
-        if len(canonical_json(value)) > MAX_FACT_BYTES:
+        if not isinstance(value, int | float | None) and len(canonical_json(value)) > MAX_FACT_BYTES:
             self.event("fact_too_large", name=name, text=f"more than {MAX_FACT_BYTES} bytes; not kept")
             return
         self.facts[name] = Fact(value=value, origin=origin, ref=ref, at=self.now, sensitive=sensitive)
@@ -180,7 +184,7 @@ class Draft:
         self.emit(topic, task, key)
 
     def event(self, kind: str, **fields: Any) -> None:
-        self.events.append(Event(kind=kind, **fields))
+        self.events.append({"kind": kind, **fields})
 
     def say(self, key: str, **values: Any) -> None:
         """Reply with a platform sentence."""
@@ -268,7 +272,7 @@ class Draft:
                     pack=self.pack.name,
                     language=self.language,
                     spent=self.budget.spent,
-                    events=tuple(self.events),
+                    events=_EVENTS.validate_python(self.events),
                 ),
             )
         return Decision(self._ticket(), tuple(self.outputs))
