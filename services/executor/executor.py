@@ -109,6 +109,8 @@ class Executor:
                 self._locks[key] = (lock, users - 1)
 
     def _log(self, task: ExecuteTool, result: ToolResult) -> None:
+        if not logger.isEnabledFor(logging.INFO):
+            return
         logger.info(
             "tool answered",
             extra={

@@ -84,12 +84,12 @@ class Cost(Value):
     micros: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
+        return self.changed(
             calls=self.calls + other.calls, tokens=self.tokens + other.tokens, micros=self.micros + other.micros
         )
 
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(
+        return self.changed(
             calls=self.calls - other.calls, tokens=self.tokens - other.tokens, micros=self.micros - other.micros
         )
 
