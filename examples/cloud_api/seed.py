@@ -150,3 +150,20 @@ FILINGS: list[Row] = [
     },
 ]  # fmt: skip
 """Progress of website filings, in the manner of an ICP filing."""
+
+
+def crowd(count: int) -> dict[str, list[Row]]:
+    """More customers, each with an account, an instance that nobody can reach, an order that can be cancelled and one
+    that can be paid back."""
+    found: dict[str, list[Row]] = {"accounts": [], "instances": [], "orders": []}
+    for number in range(count):
+        email = f"c{number:06d}@example.com"
+        found["accounts"].append(_account(email, f"Customer {number}", f"{number:06d}"))
+        ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        found["instances"].append(_instance(f"i-{number:08d}", ip, email, {"SSH": 22}, []))
+        dates = {"purchased": "2025-01-01", "expires": "2025-12-31"}
+        lapsed = {"amount": "36.00", "status": "expired", "pending_renewal": True, **dates}
+        found["orders"].append(_order(f"ORD-9{number:06d}", email, "Team Mail", "mailbox", "3 mailboxes", **lapsed))
+        kept = {"amount": "49.00", "self_refundable": True, **dates}
+        found["orders"].append(_order(f"ORD-8{number:06d}", email, "Object Storage", "storage", "one bucket", **kept))
+    return found

@@ -23,9 +23,9 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-async def serve(db: Path, host: str, port: int, diagnosis_ms: int) -> None:
+async def serve(db: Path, host: str, port: int, diagnosis_ms: int, customers: int) -> None:
     """Serve until a signal comes."""
-    store = Store(db, diagnosis_ms=diagnosis_ms)
+    store = Store(db, diagnosis_ms=diagnosis_ms, customers=customers)
     try:
         await uvicorn.Server(_config(create_app(store), host, port)).serve()
     finally:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from examples.cloud_api.seed import ACCOUNTS, FILINGS, INSTANCES, ORDERS
+from examples.cloud_api.seed import ACCOUNTS, FILINGS, INSTANCES, ORDERS, crowd
 
 Row: TypeAlias = dict[str, Any]
 Work: TypeAlias = Callable[[int], Row]
@@ -47,7 +47,15 @@ class Refusal(Exception):
 class Store:
     """Accounts, instances, orders, filings, diagnoses, and the record of every side effect."""
 
-    def __init__(self, path: Path | str, *, diagnosis_ms: int = 2_000, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        diagnosis_ms: int = 2_000,
+        customers: int = 0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`customers`: so many more than the seed names."""
         if isinstance(path, Path):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -56,6 +64,7 @@ class Store:
         self._db.executescript(SCHEMA)
         self._now = now
         self._diagnosis_s = diagnosis_ms / 1000
+        self._customers = customers
         if not self._one("SELECT 1 AS there FROM records LIMIT 1"):
             self.reset()
 
@@ -75,6 +84,9 @@ class Store:
             ):
                 for position, row in enumerate(rows):
                     self._put(kind, row, position)
+            for kind, rows in crowd(self._customers).items():
+                for position, row in enumerate(rows):
+                    self._put(kind, row, 1_000 + position)
 
     # Records ----------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "pack": "Make, check and ingest packs.",
     "schemas": "Write the AsyncAPI document and the JSON Schemas of all messages.",
     "bench": "Measure.",
+    "chaos": "Prove the promise under faults.",
 }
 
 

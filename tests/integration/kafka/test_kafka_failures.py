@@ -17,10 +17,11 @@ from tandem.bus.base import Consumer, NewRecord, Outgoing, Record, TopicPartitio
 from tandem.bus.kafka import KafkaBus, KafkaOptions
 from tandem.bus.kafka_admin import topic_settings
 from tandem.bus.kafka_consumer import KafkaConsumer
+from tandem.chaos.brokers import free_port
 from tandem.contracts.topics import TICKET_STATE, TOPICS
 from tandem.errors import BusUnavailable
 from tests.integration.kafka.conftest import SHARDS, make_bus
-from tests.kafka.server import KafkaServer, free_port
+from tests.kafka.server import KafkaServer
 
 pytestmark = pytest.mark.connected
 

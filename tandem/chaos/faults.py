@@ -1,0 +1,151 @@
+"""What plans do to the platform. Each injector works until it is done or cancelled, and leaves everything whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from tandem.chaos.deployment import SESSION_S, Deployment
+from tandem.chaos.judge import Hit
+from tandem.chaos.members import Member
+from tandem.chaos.plan import Fault, Freeze, Kill, Plan, Points, RedisFault, Restart, Size
+from tandem.errors import Unavailable
+from tandem.kill_points import POINTS
+
+POINT_S = 45.0
+CHAINS = 3
+REACHED_BY_LEAVING = frozenset({"owner.12"})
+"""Points that a process comes to only when it gives its partitions away."""
+
+
+@dataclass(slots=True)
+class Injection:
+    """What an injector works on, and what it has done."""
+
+    deployment: Deployment
+    size: Size
+    random: Random
+    hits: list[Hit] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)  # points that no process came to
+
+    def hit(self, what: str) -> None:
+        self.hits.append(Hit(self.deployment.wiring.clock.now(), what))
+
+    def member(self, service: str) -> Member:
+        return self.deployment.members[service]
+
+
+def endless(fault: Fault) -> bool:
+    """Whether it goes on for as long as customers come."""
+    return isinstance(fault, Kill)
+
+
+def spare(plan: Plan) -> tuple[str, ...]:
+    """Services of which the plan needs two."""
+    return tuple(name for fault in plan.faults if isinstance(fault, Freeze) for name in fault.services)
+
+
+def env(plan: Plan) -> Mapping[str, str]:
+    """Settings of the services under this plan."""
+    return plan.env
+
+
+async def inject(fault: Fault, injection: Injection) -> None:
+    """Do it."""
+    match fault:
+        case Kill():
+            await _kill(fault, injection)
+        case Points():
+            await _points(fault, injection)
+        case RedisFault():
+            await _redis(fault, injection)
+        case Freeze():
+            await _freeze(fault, injection)
+        case Restart():
+            await _restart(fault, injection)
+
+
+async def _kill(fault: Kill, injection: Injection) -> None:
+    while True:
+        await asyncio.sleep(fault.every_s)
+        service = injection.random.choice(fault.services)
+        injection.hit(f"kill {service}")
+        injection.member(service).kill()
+
+
+async def _points(fault: Points, injection: Injection) -> None:
+    """One chain per service: each process is armed with the next point."""
+    turn = asyncio.Semaphore(CHAINS)
+
+    async def chain(service: str) -> None:
+        async with turn:
+            member = injection.member(service)
+            try:
+                for _ in range(max(1, injection.size.rounds)):
+                    await _chain(member, POINTS[service], injection)
+            finally:
+                member.point = ""
+                member.kill()
+
+    await asyncio.gather(*(chain(service) for service in fault.services))
+
+
+async def _chain(member: Member, points: tuple[str, ...], injection: Injection) -> None:
+    member.point = points[0]
+    member.kill()
+    await member.next_exit(POINT_S)
+    for point, following in zip(points, (*points[1:], ""), strict=True):
+        member.point = point
+        if point in REACHED_BY_LEAVING:
+            await member.ready()
+            await asyncio.sleep(SESSION_S + 1)
+            member.terminate()
+        reached = await member.next_exit(POINT_S)
+        injection.hit(point)
+        member.point = following
+        if not reached:
+            injection.missed.append(point)
+            member.kill()
+            await member.next_exit(POINT_S)
+
+
+async def _redis(fault: RedisFault, injection: Injection) -> None:
+    redis = injection.deployment.redis
+    for _ in range(injection.size.rounds):
+        await asyncio.sleep(fault.every_s)
+        injection.hit(f"redis {fault.how}")
+        match fault.how:
+            case "kill":
+                await redis.kill()
+            case "flush":
+                await redis.flush()
+            case "regress":
+                await redis.regress(injection.random.uniform(*fault.stall_s))
+
+
+async def _freeze(fault: Freeze, injection: Injection) -> None:
+    for _ in range(injection.size.rounds):
+        for service in fault.services:
+            member = injection.member(service)
+            await asyncio.sleep(1.0)
+            injection.hit(f"freeze {service}")
+            member.freeze()
+            try:
+                await asyncio.sleep(SESSION_S + fault.beyond_s)
+            finally:
+                member.thaw()
+            injection.hit(f"thaw {service}")
+            await asyncio.sleep(SESSION_S)
+
+
+async def _restart(fault: Restart, injection: Injection) -> None:
+    for _ in range(injection.size.rounds):
+        for service in fault.services:
+            member = injection.member(service)
+            injection.hit(f"restart {service}")
+            member.terminate()
+            if not await member.next_exit(POINT_S):
+                raise Unavailable(f"{service} has not left within {POINT_S:.0f} s after SIGTERM")
+            await member.ready()

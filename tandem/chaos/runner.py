@@ -1,0 +1,93 @@
+"""Plays a plan on a deployment: customers come, faults are done, the judge looks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tandem.chaos import faults
+from tandem.chaos.deployment import Deployment
+from tandem.chaos.edges import Watch
+from tandem.chaos.faults import Injection
+from tandem.chaos.judge import Verdict, judge
+from tandem.chaos.load import Crowd
+from tandem.chaos.plan import Plan, Size, SizeName
+from tandem.chaos.report import summary, write_report
+
+QUIET_S = 1.0
+"""After the last story, so that a reply that must not come has time to come."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a plan. `missed`: what the plan should have done and could not."""
+
+    plan: str
+    verdict: Verdict
+    missed: tuple[str, ...]
+    unwanted_exits: tuple[str, ...]
+    seconds: float
+
+    @property
+    def kept(self) -> bool:
+        return self.verdict.kept and not self.missed
+
+    def complaints(self) -> list[str]:
+        """All that is wrong, in words."""
+        never = [f"no process came to {point}" for point in self.missed]
+        return [*self.verdict.findings, *never, *self.unwanted_exits]
+
+    def to_json(self) -> dict[str, Any]:
+        return summary(self.plan, self.verdict)
+
+
+async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: Path, seed: int = 1) -> Outcome:
+    """Play it and write the report. Services stay up for the next plan."""
+    size, began = plan.size(size_name), time.monotonic()
+    await deployment.serve(plan.pack, faults.env(plan), faults.spare(plan))
+    first_exit = len(deployment.exits)
+    watch = Watch(deployment.wiring.bus())
+    watching = await watch.start()
+    crowd = Crowd(deployment.wiring, watch, plan.scripts, size, seed)
+    injection = Injection(deployment, size, Random(seed))
+    try:
+        await _load_and_faults(plan, size, crowd, injection, deployment)
+        await asyncio.sleep(QUIET_S)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    verdict = judge(crowd.stories, watch.edges, await deployment.effects(), injection.hits)
+    exits = tuple(f"{exit.service} ended with {exit.code}" for exit in deployment.exits[first_exit:] if not exit.wanted)
+    outcome = Outcome(plan.plan, verdict, tuple(injection.missed), exits, round(time.monotonic() - began, 1))
+    more = {"missed": outcome.missed, "unwanted_exits": exits, "seconds": outcome.seconds, "size": size.model_dump()}
+    write_report(report, plan.plan, verdict, crowd.stories, injection.hits, more)
+    return outcome
+
+
+async def _load_and_faults(plan: Plan, size: Size, crowd: Crowd, injection: Injection, deployment: Deployment) -> None:
+    """Endless faults end with the load; the load goes on until the others have been done."""
+    first, deployment.next_customer = deployment.next_customer, deployment.next_customer
+    loading = asyncio.create_task(crowd.run(first, deployment.customers - first), name="load")
+    finite = [
+        asyncio.create_task(faults.inject(fault, injection)) for fault in plan.faults if not faults.endless(fault)
+    ]
+    endless = [asyncio.create_task(faults.inject(fault, injection)) for fault in plan.faults if faults.endless(fault)]
+    try:
+        await asyncio.gather(*finite)
+        crowd.enough.set()
+        await loading
+        for task in endless:
+            if task.done():
+                task.result()
+    finally:
+        for task in (loading, *finite, *endless):
+            task.cancel()
+        await asyncio.gather(loading, *finite, *endless, return_exceptions=True)
+        deployment.next_customer += len(crowd.stories)

@@ -1,0 +1,17 @@
+"""`tandem chaos`: the promise under faults."""
+
+from __future__ import annotations
+
+import typer
+
+from tandem.cli import chaos_run
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def chaos() -> None:
+    """Prove the promise: a seeded simulation in one process, or plans of faults on real ones."""
+
+
+app.command("run")(chaos_run.command)
