@@ -62,7 +62,7 @@ class Executor:
 
     def _find(self, task: ExecuteTool) -> tuple[Pack, Tool] | ToolResult:
         try:
-            pack = self._packs.get(task.pack)
+            pack = self._packs.get(task.pack, task.pack_hash)
         except InvalidPack as error:
             return answers.refused(task, PolicyDecision(False, "unknown-pack", str(error)[:500]))
         tool = pack.tools.get(task.tool)

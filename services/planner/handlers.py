@@ -32,7 +32,7 @@ async def reason(task: Reason, packs: Packs, llm: Llm) -> Result:
 
 async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
     """Which open question a message answers: the cheapest rung that is sure."""
-    pack = packs.get(task.pack)
+    pack = packs.get(task.pack, task.pack_hash)
     by_rule = interpretation.by_rule(task, pack)
     if by_rule is not None and by_rule.kind != "unsure":
         return Result(by_rule)
@@ -56,7 +56,7 @@ async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
 
 
 async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm) -> Result:
-    pack = packs.get(task.pack)
+    pack = packs.get(task.pack, task.pack_hash)
     try:
         with telemetry.span(SpanName.PLAN):
             response = await llm.chat(planning.request(task, pack), deadline=PLAN_SECONDS)

@@ -39,7 +39,7 @@ async def answer_question(
     task: AnswerQuestion, packs: Packs, llm: Llm, vectors: Vectors, policy: AnswerPolicy
 ) -> Result:
     """The cheapest answer that the knowledge supports; below the pack's threshold, none."""
-    pack = packs.get(task.pack)
+    pack = packs.get(task.pack, task.pack_hash)
     ranked = await _retrieve(task, llm, vectors, policy)
     support = max((one.support for one in ranked[:2]), default=0.0)
     if support < pack.thresholds.answer:

@@ -22,6 +22,7 @@ class Task(Message):
     thread: str = ""
     ticket: str
     pack: str
+    pack_hash: str | None = None  # the version the ticket works by
     step: str
     attempt: int
     turn: int

@@ -137,7 +137,7 @@ def _queue(draft: Draft, message: AnyInboxMessage) -> None:
         text = message.message.text()
         draft.remember("customer", text)
         draft.event("message_received", text=text, name=message.message.id)
-        draft.ask_expert(expert_task(draft, "message", "the customer wrote", text))
+        draft.ask_expert(expert_task(draft, "message", draft.outcome or "the customer wrote", text))
     elif isinstance(message, ExpertAction):
         experts.on_expert(draft, message)
     elif isinstance(message, TimerFired):

@@ -62,7 +62,7 @@ def on_message(draft: Draft, routed: RoutedMessage) -> None:
     )
     if draft.owner != "bot" or draft.status is Status.HANDED_OVER:
         draft.answering = (message.id,)
-        draft.ask_expert(expert_task(draft, "message", "the customer wrote", text))
+        draft.ask_expert(expert_task(draft, "message", draft.outcome or "the customer wrote", text))
         return
     unread = Unread(
         id=message.id,

@@ -110,6 +110,7 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
         thread=draft.base.thread,
         ticket=draft.id,
         pack=draft.pack.name,
+        pack_hash=draft.pack.hash,
         step=step.id,
         attempt=attempt,
         turn=draft.turn,

@@ -23,7 +23,7 @@ def test_a_procedure_is_walked_to_its_end() -> None:
     assert world.last == "E-mail and code?"
     assert world.t.status is Status.AWAITING_CUSTOMER
     world.say("a@b.c and 123456", values={"email": "a@b.c", "code": "123456"})
-    assert [call.tool for call in world.calls] == ["verify"]
+    assert [(call.tool, call.pack_hash) for call in world.calls] == [("verify", PACK.hash)]
     world.result({"verified": True})
     assert world.last == "Reset a@b.c?"
     world.say("yes", values={"yes_no": True})
@@ -53,6 +53,9 @@ def test_a_wrong_code_three_times_goes_to_a_person() -> None:
     assert world.last == "A person goes on."
     assert world.t.status is Status.HANDED_OVER
     assert world.expert_tasks[-1].reason == "not_verified"
+    world.say("hello?")
+    waiting = world.expert_tasks[-1]
+    assert (waiting.kind, waiting.reason, waiting.text) == ("message", "not_verified", "hello?")
 
 
 def test_branches_run_in_parallel_and_join() -> None:
