@@ -18,6 +18,7 @@ import uvloop
 
 from tandem import telemetry
 from tandem.agent import Handler, Result, agent_loop
+from tandem.bus.lag import Membership, report_lag
 from tandem.contracts.tasks import Task
 from tandem.errors import TandemError
 from tandem.probes import Probes
@@ -54,6 +55,14 @@ class Startable(Protocol):
     async def start(self) -> None: ...
 
 
+@runtime_checkable
+class Consuming(Protocol):
+    """A component whose lag is told."""
+
+    @property
+    def member(self) -> Membership | None: ...
+
+
 def calm_collector() -> None:
     """Collect less often: messages are values without cycles, and the default threshold costs a tenth of the work."""
     gc.set_threshold(20_000, 20, 50)
@@ -75,6 +84,7 @@ class Service:
         self.checks = dict(checks or {})
         self._ready = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._watches: list[asyncio.Task[None]] = []
         self._probes: Probes | None = None
 
     @classmethod
@@ -92,12 +102,17 @@ class Service:
             asyncio.create_task(component.run(), name=f"{self.name}:{type(component).__name__}")
             for component in self.components
         ]
+        self._watches = [self._watch(component) for component in self.components if isinstance(component, Consuming)]
         settings = self.wiring.settings
         if settings.http_port is not None:
             self._probes = Probes(self.live, self.ready)
             await self._probes.start(settings.http_host, settings.http_port)
         self._ready = True
         logger.info("service started", extra={"service": self.name})
+
+    def _watch(self, component: Consuming) -> asyncio.Task[None]:
+        watching = report_lag(self.wiring.bus(), self.name, lambda: component.member, self.wiring.clock)
+        return asyncio.create_task(watching, name=f"{self.name}:lag")
 
     async def wait(self) -> None:
         """Return when a component has ended; raises what it raised."""
@@ -110,6 +125,8 @@ class Service:
     async def stop(self, grace_s: float) -> None:
         """Drain: unready, stop fetching, finish, flush, commit, leave."""
         self._ready = False
+        for watch in self._watches:
+            watch.cancel()
         results = await asyncio.gather(
             *(component.stop(grace_s) for component in self.components), return_exceptions=True
         )

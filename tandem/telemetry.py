@@ -64,7 +64,13 @@ __all__ = [
 _REGISTRY = CollectorRegistry()
 _KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 _FAMILIES: dict[str, Any] = {
-    metric.name: _KINDS[metric.kind](metric.name, metric.meaning, metric.labels, registry=_REGISTRY)
+    metric.name: _KINDS[metric.kind](
+        metric.name,
+        metric.meaning,
+        metric.labels,
+        registry=_REGISTRY,
+        **({"buckets": metric.buckets} if metric.buckets else {}),
+    )
     for metric in names.METRICS
 }
 _CHILDREN: dict[tuple[str, ...], Any] = {}

@@ -56,6 +56,7 @@ class Metric:
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()  # of a histogram, in seconds; empty: Prometheus's own, up to 10
 
 
 MESSAGES: Final = Metric(
@@ -64,6 +65,7 @@ MESSAGES: Final = Metric(
 HANDLER_SECONDS: Final = Metric(
     "tandem_handler_seconds", "histogram", "Seconds a handler took for one message", ("service", "topic")
 )
+LAG: Final = Metric("tandem_lag_records", "gauge", "Records this process has still to handle", ("service", "topic"))
 RETRIES: Final = Metric("tandem_retries_total", "counter", "Messages sent to a retry topic", ("service", "topic"))
 DEAD_LETTERS: Final = Metric(
     "tandem_dead_letters_total", "counter", "Messages dead-lettered, by reason", ("service", "topic", "reason")
@@ -81,6 +83,32 @@ TICKETS: Final = Metric(
     "Tickets that reached an outcome, e.g. resolved, handed_over",
     ("pack", "outcome"),
 )
+TICKET_SECONDS: Final = Metric(
+    "tandem_ticket_seconds",
+    "histogram",
+    "Seconds from a ticket's opening to its outcome",
+    ("pack", "outcome"),
+    (1, 3, 10, 30, 60, 180, 600, 1_800, 3_600, 14_400, 86_400, 259_200),
+)
+TICKET_COST: Final = Metric(
+    "tandem_ticket_cost_micros_total",
+    "counter",
+    "What tickets had cost when they came to their outcome, in millionths of the pack's currency",
+    ("pack", "outcome"),
+)
+TICKET_TOKENS: Final = Metric(
+    "tandem_ticket_tokens_total", "counter", "Tokens of tickets when they came to their outcome", ("pack", "outcome")
+)
+CLOSED: Final = Metric(
+    "tandem_closed_total",
+    "counter",
+    "Tickets closed; independent: answered or confirmed, never reopened, and no person stepped in",
+    ("pack", "outcome", "independent"),
+)
+SUGGESTIONS: Final = Metric(
+    "tandem_suggestions_total", "counter", "Suggested replies that an expert sent or turned down", ("pack", "adopted")
+)
+EXPERT_ACTIONS: Final = Metric("tandem_expert_actions_total", "counter", "What experts did", ("expert", "action"))
 HANDOVERS: Final = Metric("tandem_handovers_total", "counter", "Tickets handed to a person, by reason", ("reason",))
 REOPENED: Final = Metric("tandem_reopened_total", "counter", "Tickets reopened after they were resolved", ("pack",))
 TOOL_CALLS: Final = Metric("tandem_tool_calls_total", "counter", "Tool calls, by status", ("tool", "status"))

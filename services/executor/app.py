@@ -17,6 +17,7 @@ from services.executor.tools import Tools
 from services.executor.world import World
 from tandem import telemetry
 from tandem.bus.consume import ConsumeLoop, LoopPolicy
+from tandem.bus.lag import Membership
 from tandem.contracts.topics import task_topic
 from tandem.service import Service
 from tandem.wiring import Wiring
@@ -34,6 +35,11 @@ class Door:
     @property
     def heartbeat(self) -> float:
         return self._loop.heartbeat
+
+    @property
+    def member(self) -> Membership | None:
+        """Its place in the group; None before it has joined."""
+        return self._loop.member
 
     async def run(self) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from services.memory.figures import COUNTED, count
 from services.memory.projection import project
 from services.memory.store import MemoryStore
 from tandem import telemetry
@@ -19,7 +20,6 @@ from tandem.errors import InvalidMessage
 from tandem.rpc.ports import Memory
 from tandem.rpc.server import answer
 from tandem.rpc.v1 import memory_pb2, memory_pb2_grpc
-from tandem.telemetry import names
 
 
 class Projector:
@@ -36,23 +36,11 @@ class Projector:
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
         telemetry.bind(conversation=events.conversation, ticket=events.ticket)
         update = project(events)
-        added = update.matters and await self._store.write(self._generation, events, update)
+        matters = update.matters or any(event.kind in COUNTED for event in events.events)
+        added = matters and await self._store.write(self._generation, events, update)
         if added and events.at >= self._since:
-            _count(events)
+            count(events)
         return []
-
-
-def _count(events: TicketEvents) -> None:
-    """The figures of the business: what tickets came to."""
-    for event in events.events:
-        match event.kind:
-            case "resolved":
-                telemetry.count(names.TICKETS, events.pack, event.status or "resolved")
-            case "handed_over":
-                telemetry.count(names.TICKETS, events.pack, "handed_over")
-                telemetry.count(names.HANDOVERS, event.text.partition(":")[0][:40])
-            case "reopened":
-                telemetry.count(names.REOPENED, events.pack)
 
 
 class MemoryServicer(memory_pb2_grpc.MemoryServicer):

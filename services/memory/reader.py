@@ -13,6 +13,7 @@ from services.memory.store import MemoryStore
 from tandem import telemetry
 from tandem.bus.base import Bus
 from tandem.bus.consume import ConsumeLoop, LoopPolicy
+from tandem.bus.lag import Membership
 from tandem.clock import Clock
 from tandem.contracts.topics import TICKET_EVENTS
 from tandem.errors import IndexUnavailable
@@ -51,6 +52,11 @@ class EventsReader:
     def heartbeat(self) -> float | None:
         """None between two loops: while Redis is away, restarting would not help."""
         return self._loop.heartbeat if self._loop is not None else None
+
+    @property
+    def member(self) -> Membership | None:
+        """Its place in the group; None between two loops."""
+        return None if self._loop is None else self._loop.member
 
     async def run(self) -> None:
         while not self._stopping.is_set():

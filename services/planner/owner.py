@@ -12,6 +12,7 @@ from services.planner.core import Core, Decide, OwnerPolicy, PackSource, Quarant
 from services.planner.shard import Shard
 from tandem import telemetry
 from tandem.bus.base import Bus, Consumer, TopicPartition
+from tandem.bus.lag import Membership
 from tandem.clock import Clock
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.errors import RetryableError
@@ -119,6 +120,11 @@ class Owner:
     def ready(self) -> bool:
         """True once every shard that was given to this owner is served."""
         return bool(self._shards) and all(shard.ready for shard in self._shards.values())
+
+    @property
+    def member(self) -> Membership | None:
+        """Its place in the group; None before it has joined."""
+        return None if self._consumer is None else (GROUP, self._consumer)
 
     async def run(self) -> None:
         """Own shards until stopped. Raises what ended a shard or the commits, which is never an ordinary error."""

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tandem.bus.base import Bus, Consumer, Outgoing, Record, TopicPartition
 from tandem.bus.dead_letters import dead_letter, tell_ticket
+from tandem.bus.lag import Membership
 from tandem.bus.lanes import Lanes, Taken
 from tandem.bus.offsets import Offsets
 from tandem.bus.publisher import AGAIN, Publisher
@@ -120,6 +121,11 @@ class ConsumeLoop:
     @property
     def idle(self) -> bool:
         return not self.in_flight and not self._lanes.waiting
+
+    @property
+    def member(self) -> Membership | None:
+        """Its place in the group; None before it has joined."""
+        return None if self._joined is None else (self._group, self._joined)
 
     async def run(self) -> None:
         """Consume until `stop`. Raises a FatalError of a handler, and what the listener or the bus refuse for good."""

@@ -43,6 +43,7 @@ class TicketEvents(Message, name="ticket-events"):
     cause: str  # TYPE of the message that caused it
     pack: str
     language: str = "en"
+    opened_at: Millis | None = None
     spent: Cost = Cost()
     events: tuple[Event, ...]
 

@@ -263,4 +263,5 @@ class Ticket(Value):
     quarantined: str | None = None  # the error, if `decide` failed on this ticket
     experts_note: str | None = None
     reopened: int = 0
+    helped: int = 0  # how often a person had to step in
     traceparent: str | None = None  # of the segment's last span

@@ -77,6 +77,7 @@ class Draft:
         self.quarantined = ticket.quarantined
         self.experts_note = ticket.experts_note
         self.reopened = ticket.reopened
+        self.helped = ticket.helped
         self.outputs: list[Output] = []
         self.events: list[dict[str, Any]] = []  # of `Event`, checked together when the draft is sealed
 
@@ -271,6 +272,7 @@ class Draft:
                     cause=self.cause,
                     pack=self.pack.name,
                     language=self.language,
+                    opened_at=base.created_at,
                     spent=self.budget.spent,
                     events=_EVENTS.validate_python(self.events),
                 ),
@@ -308,6 +310,7 @@ class Draft:
             quarantined=self.quarantined,
             experts_note=self.experts_note,
             reopened=self.reopened,
+            helped=self.helped,
             pack_hash=self.pack.hash,
         )
 

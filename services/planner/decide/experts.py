@@ -35,6 +35,7 @@ def _take_over(draft: Draft, action: TakeOver) -> None:
     if draft.owner == "bot":
         draft.turn += 1
         draft.seq = 0
+        draft.helped += 1
         draft.say("taken_over", expert=action.expert, reason=action.reason)
     draft.owner = f"expert:{action.expert}"
     for plan in draft.plans:
@@ -118,6 +119,7 @@ def _approve(draft: Draft, action: Approve) -> None:
         effect=approval.effect,
         sentence=step.sentence,
         text=action.note,
+        data={"kind": approval.kind},
     )
     if approval.kind == "suggestion":
         draft.reply(step.text, sentence_no=step.sentence)
@@ -137,7 +139,14 @@ def _reject(draft: Draft, action: Reject) -> None:
     if approval is None or step is None:
         return
     _decided(draft, approval)
-    draft.event("approval_rejected", step=step.id, node=step.node, name=action.expert, text=action.note)
+    draft.event(
+        "approval_rejected",
+        step=step.id,
+        node=step.node,
+        name=action.expert,
+        text=action.note,
+        data={"kind": approval.kind},
+    )
     node = draft.node(step)
     plan = draft.plan_of(step.id)
     if approval.kind == "suggestion":

@@ -39,6 +39,7 @@ def handover(draft: Draft, reason: str, say: str = "handover", text: str = "", g
             draft.put_step(step, status=StepStatus.WAITING)  # asked again if the ticket is given back
     draft.unread = []
     draft.status = Status.HANDED_OVER
+    draft.helped += 1
     draft.outcome = reason
     draft.disarm("burst", "follow_up", "close")
     draft.event("handed_over", text=reason, status=draft.status.value)

@@ -30,7 +30,8 @@ def on_timer(draft: Draft, fired: TimerFired) -> None:
     elif fired.name == "close":
         draft.status = Status.CLOSED
         draft.questions = []
-        draft.event("closed", status=draft.outcome)
+        alone = draft.outcome in ("done", "confirmed") and not (draft.helped or draft.reopened)
+        draft.event("closed", status=draft.outcome, data={"independent": alone})
 
 
 def _step_late(draft: Draft, step_id: str) -> None:

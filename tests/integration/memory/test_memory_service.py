@@ -8,6 +8,7 @@ import itertools
 import pytest
 import pytest_asyncio
 
+from services.memory import figures
 from services.memory.app import build
 from services.memory.handlers import Projector
 from services.memory.reader import EventsReader
@@ -20,6 +21,7 @@ from tandem.bus.local import LocalBus
 from tandem.clock import SystemClock
 from tandem.contracts.events import Event, TicketEvents
 from tandem.contracts.message import Envelope
+from tandem.contracts.ticket import Cost
 from tandem.redis import Redis, private_redis
 from tandem.rpc.clients import GrpcMemory
 from tandem.wiring import Wiring
@@ -68,17 +70,53 @@ async def happen(bus, version, text):
     await bus.publish([outgoing("ticket.events", "c1", events, envelope)])
 
 
+FIGURES = [
+    (Event(kind="resolved", status="done"), 'tandem_tickets_total{outcome="done",pack="counted"} 1.0'),
+    (Event(kind="resolved", status="done"), 'tandem_ticket_cost_micros_total{outcome="done",pack="counted"} 70.0'),
+    (Event(kind="resolved", status="done"), 'tandem_ticket_tokens_total{outcome="done",pack="counted"} 9.0'),
+    (Event(kind="resolved", status="done"), 'tandem_ticket_seconds_sum{outcome="done",pack="counted"} 4.0'),
+    (Event(kind="handed_over", text="refused:limit"), 'tandem_handovers_total{reason="refused"} 1.0'),
+    (Event(kind="reopened"), 'tandem_reopened_total{pack="counted"} 1.0'),
+    (
+        Event(kind="closed", status="done", data={"independent": True}),
+        'tandem_closed_total{independent="yes",outcome="done",pack="counted"} 1.0',
+    ),
+    (Event(kind="taken_over", name="ann"), 'tandem_expert_actions_total{action="taken_over",expert="ann"} 1.0'),
+    (
+        Event(kind="approved", name="bob", data={"kind": "suggestion"}),
+        'tandem_suggestions_total{adopted="yes",pack="counted"} 1.0',
+    ),
+    (
+        Event(kind="approval_rejected", name="bob", data={"kind": "suggestion"}),
+        'tandem_suggestions_total{adopted="no",pack="counted"} 1.0',
+    ),
+]
+
+
 @pytest.mark.asyncio
 async def test_outcomes_are_counted_once_and_not_again_when_the_store_is_rebuilt(redis):
+    """Said twice, and read again by the generation after: each figure rises once."""
     store = MemoryStore(redis)
-    found = (Event(kind="resolved", status="done"), Event(kind="handed_over", text="refused:limit"))
-    for generation, since in (("g1", 5), ("g1", 5), ("g2", 6)):
-        message = ticket_events(1, found, at=5)
+    found = tuple({id(event): event for event, _ in FIGURES if event.kind != "resolved"}.values())
+    for generation, since in (("g1", 5_000), ("g1", 5_000), ("g2", 6_000)):
+        message = ticket_events(1, (FIGURES[0][0], *found), at=5_000).changed(
+            opened_at=1_000, spent=Cost(tokens=9, micros=70)
+        )
         envelope = Envelope(id="e", source="s", type=message.TYPE, time=5, subject="c1", tenant="acme")
         await Projector(store, generation, since)(Delivery(None, envelope, message, 1))
     text = telemetry.metrics_text().decode()
-    assert 'tandem_tickets_total{outcome="done",pack="counted"} 1.0' in text
-    assert 'tandem_handovers_total{reason="refused"} 1.0' in text
+    assert [line for _, line in FIGURES if line not in text] == []
+
+
+@pytest.mark.asyncio
+async def test_experts_past_a_number_share_a_label(redis, monkeypatch):
+    monkeypatch.setattr(figures, "MAX_EXPERTS", len(figures._experts) + 1)
+    for name in ("eva", "fay", "eva"):
+        figures.count(ticket_events(1, (Event(kind="taken_over", name=name),), at=1))
+    text = telemetry.metrics_text().decode()
+    assert 'expert="eva"} 2.0' in text
+    assert 'expert="other"} 1.0' in text
+    assert 'expert="fay"' not in text
 
 
 async def said(memory, count):

@@ -489,3 +489,19 @@ def test_a_quarantined_ticket_goes_to_a_person_and_later_messages_queue_in_it() 
     world.say("hello?", "prices")
     assert len(world.replies) == said
     assert world.expert_tasks[-1].kind == "message"
+
+
+@pytest.mark.parametrize("helped", [False, True])
+def test_a_ticket_closed_without_any_person_was_resolved_independently(helped: bool) -> None:
+    world = World()
+    reset_until_consent(world)
+    if helped:
+        world.take()
+        world.give_back()
+    world.say("yes", values={"yes_no": True})
+    world.result({"ok": True})
+    world.fire("close")
+    closed = [
+        event for message in world.messages("ticket.events") for event in message.events if event.kind == "closed"
+    ]
+    assert [(event.status, event.data) for event in closed] == [("done", {"independent": not helped})]
