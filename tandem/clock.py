@@ -22,10 +22,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks. `shift_ms`: how far wrong the wall clock is to be."""
+
+    def __init__(self, shift_ms: Millis = 0) -> None:
+        self._shift_ms = shift_ms
 
     def now(self) -> Millis:
-        return time.time_ns() // 1_000_000
+        return time.time_ns() // 1_000_000 + self._shift_ms
 
     def boot(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     drain_s: float = Field(25.0, gt=0, description="on SIGTERM, how long work in flight may take to finish")
     max_in_flight: int = Field(64, ge=1, description="messages a consumer works on at once")
     kill_point: str = Field("", description="crash tests only: where this process kills itself, e.g. executor.3")
+    noise: str = Field("", description="chaos plans only: what is sent twice and late, e.g. 0.2,0.05,10")
+    clock_shift_s: float = Field(0.0, description="chaos plans only: how far this process's clock is off")
     log_level: str = Field("INFO", description="level of the root logger")
     log_format: Literal["json", "text"] = Field("json", description="log lines for machines or for people")
 

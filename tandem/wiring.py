@@ -30,7 +30,7 @@ class Wiring:
         if unknown:
             raise TypeError(f"nothing is called {', '.join(sorted(unknown))}")
         self.settings = settings
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock(round(settings.clock_shift_s * 1000))
         self.kill: Kill = armed(settings.kill_point)
         self._clients: dict[str, Any] = {name: client for name, client in given.items() if client is not None}
         self._closers: list[Callable[[], Awaitable[None]]] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from tandem.bus.base import Bus
 from tandem.clock import Clock
 from tandem.settings import Settings
@@ -22,7 +24,7 @@ def connect(settings: Settings, clock: Clock) -> Bus:
         )
     from tandem.bus.kafka import KafkaBus, KafkaOptions
 
-    return KafkaBus(
+    bus = KafkaBus(
         settings.kafka_bootstrap_servers,
         shards=settings.shards,
         work_partitions=settings.work_partitions,
@@ -30,3 +32,8 @@ def connect(settings: Settings, clock: Clock) -> Bus:
         replication=settings.kafka_replication,
         options=KafkaOptions(session_timeout=settings.kafka_session_s),
     )
+    if not settings.noise:
+        return bus
+    from tandem.bus.noise import NoisePlan, NoisyBus
+
+    return NoisyBus(bus, Random(), clock, NoisePlan.read(settings.noise))

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import importlib.util
 import json
-import os
+import re
+import shutil
 import sys
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -31,15 +33,23 @@ CUSTOMERS = 20_000
 SESSION_S = 3
 SHARDS = 4
 PACK = "cloud_support"
+TEXT = re.compile(r'"text": "([^"]+)"')
 
 
 class Deployment:
     """`async with Deployment(folder, jars=…) as deployment`. Kept warm: plans run on it one after the other."""
 
     def __init__(
-        self, folder: Path, packs: Path, jars: Path | None = None, brokers: int = 1, customers: int = CUSTOMERS
+        self,
+        folder: Path,
+        packs: Path,
+        *,
+        bootstrap: str = "",
+        jars: Path | None = None,
+        brokers: int = 1,
+        customers: int = CUSTOMERS,
     ) -> None:
-        """`jars`: of Kafka, to start brokers of its own; without, TANDEM_KAFKA_BOOTSTRAP_SERVERS must name some."""
+        """`jars`: of Kafka, to start so many brokers of its own; without, `bootstrap` must name some."""
         self.folder = folder
         self.customers = customers
         self.next_customer = 0
@@ -49,6 +59,7 @@ class Deployment:
         self.members: dict[str, Member] = {}
         self.business_url = f"http://127.0.0.1:{free_port()}"
         self._packs = packs
+        self._bootstrap = bootstrap
         self._jars = jars
         self._wanted_brokers = brokers
         self._business: asyncio.subprocess.Process | None = None
@@ -93,6 +104,14 @@ class Deployment:
             await self.members.pop(name).stop()
         await asyncio.gather(*(member.ready() for member in self.members.values()))
 
+    def said(self) -> Counter[str]:
+        """How often the services' logs have said each of their constant texts: what a plan's faults brought about."""
+        counts: Counter[str] = Counter()
+        for log in self.folder.glob("*.log"):
+            with log.open(encoding="utf-8", errors="replace") as lines:
+                counts.update(m[1] for line in lines if (m := TEXT.search(line)))
+        return counts
+
     async def effects(self) -> list[dict[str, Any]]:
         """The business system's own record."""
 
@@ -130,13 +149,12 @@ class Deployment:
         if self._jars is not None:
             self.brokers = await asyncio.to_thread(start_cluster, self.folder, self._jars, self._wanted_brokers)
             return ",".join(broker.bootstrap for broker in self.brokers)
-        given = os.environ.get("TANDEM_KAFKA_BOOTSTRAP_SERVERS")
-        if not given:
+        if not self._bootstrap:
             raise InvalidSettings(
                 "a plan needs a real Kafka: name one with TANDEM_KAFKA_BOOTSTRAP_SERVERS, "
                 "or give --kafka-jars a folder of Apache Kafka's jars and have one started"
             )
-        return given
+        return self._bootstrap
 
     def _settings(self, bootstrap: str, channels: Path) -> dict[str, str]:
         gateway, memory = free_port(), free_port()
@@ -168,8 +186,6 @@ class Deployment:
         if not changed:
             return self._packs.resolve()
         if not folder.exists():
-            import shutil
-
             shutil.copytree(self._packs / PACK, folder / PACK)
             path = folder / PACK / "pack.yaml"
             pack = yaml.safe_load(path.read_text(encoding="utf-8"))

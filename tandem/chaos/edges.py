@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tandem.bus.base import Bus, Record
+from tandem.chaos.poison import MARK
 from tandem.client.seen import Seen
 from tandem.contracts.customer import Reply
 from tandem.contracts.events import ExpertTask, TicketEvents
@@ -50,7 +51,12 @@ class Edges:
     tasks: dict[str, ExpertTask] = field(default_factory=dict)  # by id, as they stand now
     versions: list[Sighting] = field(default_factory=list)
     dead: list[Record] = field(default_factory=list)
+    asked: dict[str, Millis] = field(default_factory=dict)  # when a conversation's first question was decided
     records: int = 0
+
+    def dead_marks(self) -> set[str]:
+        """Marks of the hostile records that lie among the dead letters."""
+        return {mark.decode() for record in self.dead if (mark := record.header(MARK)) is not None}
 
     def waiting_for_a_person(self) -> set[str]:
         """Conversations with an open task."""
@@ -113,6 +119,8 @@ class Watch:
                 self.edges.tasks[task.id] = task
             case TicketEvents() as events:
                 self._sighted(record, f"{events.ticket}/{events.version}", found[0].id)
+                if any(event.kind == "question_asked" for event in events.events):
+                    self.edges.asked.setdefault(events.conversation, events.at)
         if event := self._news.get(conversation):
             event.set()
 

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from tandem.chaos.deployment import SESSION_S, Deployment
 from tandem.chaos.judge import Hit
+from tandem.chaos.load import CHANNEL, TENANT
 from tandem.chaos.members import Member
-from tandem.chaos.plan import Fault, Freeze, Kill, Plan, Points, RedisFault, Restart, Size
+from tandem.chaos.plan import (
+    Clocks,
+    Fault,
+    Freeze,
+    Kill,
+    Noise,
+    Plan,
+    Points,
+    Poison,
+    RedisFault,
+    Restart,
+    Size,
+)
+from tandem.chaos.poison import Hostile
 from tandem.errors import Unavailable
 from tandem.kill_points import POINTS
 
@@ -29,6 +44,7 @@ class Injection:
     random: Random
     hits: list[Hit] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)  # points that no process came to
+    hostile: set[str] = field(default_factory=set)  # marks of hostile records that the bus took
 
     def hit(self, what: str) -> None:
         self.hits.append(Hit(self.deployment.wiring.clock.now(), what))
@@ -39,7 +55,7 @@ class Injection:
 
 def endless(fault: Fault) -> bool:
     """Whether it goes on for as long as customers come."""
-    return isinstance(fault, Kill)
+    return isinstance(fault, Kill | Clocks)
 
 
 def spare(plan: Plan) -> tuple[str, ...]:
@@ -49,7 +65,11 @@ def spare(plan: Plan) -> tuple[str, ...]:
 
 def env(plan: Plan) -> Mapping[str, str]:
     """Settings of the services under this plan."""
-    return plan.env
+    found = dict(plan.env)
+    for fault in plan.faults:
+        if isinstance(fault, Noise):
+            found["TANDEM_NOISE"] = f"{fault.twice},{fault.late},{fault.late_s}"
+    return found
 
 
 async def inject(fault: Fault, injection: Injection) -> None:
@@ -65,6 +85,10 @@ async def inject(fault: Fault, injection: Injection) -> None:
             await _freeze(fault, injection)
         case Restart():
             await _restart(fault, injection)
+        case Poison():
+            await _poison(fault, injection)
+        case Clocks():
+            await _clocks(fault, injection)
 
 
 async def _kill(fault: Kill, injection: Injection) -> None:
@@ -149,3 +173,29 @@ async def _restart(fault: Restart, injection: Injection) -> None:
             if not await member.next_exit(POINT_S):
                 raise Unavailable(f"{service} has not left within {POINT_S:.0f} s after SIGTERM")
             await member.ready()
+
+
+async def _poison(fault: Poison, injection: Injection) -> None:
+    wiring = injection.deployment.wiring
+    hostile = Hostile(injection.random, wiring.channels(), CHANNEL, TENANT)
+    injection.hit("poison")
+    for number in range(injection.size.messages):
+        mark = str(number)
+        await wiring.bus().publish([hostile.record(mark)])
+        injection.hostile.add(mark)
+        await asyncio.sleep(1 / fault.per_s)
+    injection.hit("poison ends")
+
+
+async def _clocks(fault: Clocks, injection: Injection) -> None:
+    """The owner dies, and its next process has another time."""
+    member = injection.member("planner")
+    try:
+        for shift_s in itertools.cycle(fault.shifts_s):
+            member.env["TANDEM_CLOCK_SHIFT_S"] = str(shift_s)
+            injection.hit(f"owner's clock {shift_s:+.0f} s")
+            member.kill()
+            await asyncio.sleep(fault.every_s)
+    finally:
+        member.env.pop("TANDEM_CLOCK_SHIFT_S", None)
+        member.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,25 +44,44 @@ class Verdict:
     p50_delay_ms: int
     p99_delay_ms: int
     recovery_s: float
+    reminders: int  # of customers who fell silent
+    early: int
+    p99_late_ms: int
     findings: tuple[str, ...] = field(default=())
 
     @property
     def kept(self) -> bool:
         """Whether the promise held."""
-        return not (self.lost or self.doubled or self.stale_writes or self.replies_after_takeover)
+        return not (self.lost or self.doubled or self.stale_writes or self.replies_after_takeover or self.early)
 
 
-def judge(stories: Sequence[Story], edges: Edges, effects: Sequence[Effect], faults: Sequence[Hit]) -> Verdict:
-    """The verdict on a plan whose load has ended."""
-    mine = _by_customer(stories, effects)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What the judge is shown, once the load has ended. `reminded_after_ms`: what the pack says of silent customers."""
+
+    stories: Sequence[Story]
+    edges: Edges
+    effects: Sequence[Effect]
+    faults: Sequence[Hit] = ()
+    hostile: Set[str] = frozenset()  # marks of records that must lie among the dead letters
+    reminded_after_ms: Millis = 0
+
+
+def judge(scene: Scene) -> Verdict:
+    """The verdict on a plan."""
+    stories, edges = scene.stories, scene.edges
+    mine = _by_customer(stories, scene.effects)
     dead = {(record.key or b"").decode("utf-8", "replace") for record in edges.dead}
     waiting = edges.waiting_for_a_person()
     lost = [why for story in stories if (why := _lost(story, mine[story.number], waiting, dead))]
+    lost += [f"hostile record {mark} is not among the dead letters" for mark in scene.hostile - edges.dead_marks()]
     doubled = [*_doubled_effects(mine), *_doubled_replies(stories, edges)]
     stale = _two_writers(edges)
     after = [why for story in stories for why in _after_takeover(edges.told.get(story.conversation, []))]
     waits = [wait for story in stories for wait in story.waits]
     delays = sorted(wait.until - wait.since for wait in waits if wait.until is not None)
+    late = sorted(_reminders(scene))
+    early = [f"a reminder came {-ms} ms before it was due" for ms in late if ms < 0]
     return Verdict(
         tickets=len(stories),
         done=sum(story.state == "done" for story in stories),
@@ -74,8 +93,11 @@ def judge(stories: Sequence[Story], edges: Edges, effects: Sequence[Effect], fau
         dead_letters=len(edges.dead),
         p50_delay_ms=_quantile(delays, 0.5),
         p99_delay_ms=_quantile(delays, 0.99),
-        recovery_s=round(max((_recovery_ms(hit, waits) for hit in faults), default=0) / 1000, 3),
-        findings=(*lost, *doubled, *stale, *after),
+        recovery_s=round(max((_recovery_ms(hit, waits) for hit in scene.faults), default=0) / 1000, 3),
+        reminders=len(late),
+        early=len(early),
+        p99_late_ms=_quantile(late, 0.99),
+        findings=(*lost, *doubled, *stale, *after, *early),
     )
 
 
@@ -144,6 +166,16 @@ def _after_takeover(told: Iterable[Told]) -> list[str]:
             taken = False
         elif taken and one.reply.author == "bot":
             found.append(f"after a takeover, {one.reply.conversation} was told: {text[:80]}")
+    return found
+
+
+def _reminders(scene: Scene) -> list[Millis]:
+    """How late each reminder came, by the broker's clock."""
+    found = []
+    for story in scene.stories:
+        asked, told = scene.edges.asked.get(story.conversation), scene.edges.told.get(story.conversation, [])
+        if story.script == "silent" and story.state == "done" and asked is not None:
+            found.append(told[-1].at - asked - scene.reminded_after_ms)
     return found
 
 

@@ -138,6 +138,12 @@ class Plan(_Value):
     by_hand: Size
 
     @property
+    def reminded_after_ms(self) -> int:
+        """When a silent customer is reminded, as far as the plan says."""
+        timers = self.pack.get("timers")
+        return int(timers.get("question", 0)) if isinstance(timers, dict) else 0
+
+    @property
     def brokers(self) -> int:
         """How many it needs."""
         return 3 if any(isinstance(fault, Broker) for fault in self.faults) else 1

@@ -19,6 +19,7 @@ LANES: Final = 4
 COLOURS: Final = {"came": "#4c78a8", "ended": "#54a24b", "under way": "#f58518"}
 FAULT: Final = "#d62728"
 MAX_LABELS: Final = 60
+SLOWEST: Final = 10
 
 Line = Sequence[tuple[Millis, int]]
 
@@ -43,9 +44,21 @@ def write_report(
 ) -> None:
     """`<plan>.json` and `<plan>.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
-    body = summary(plan, verdict) | asdict(verdict) | {"faults": [asdict(hit) for hit in hits]} | more
+    faults = [asdict(hit) for hit in hits]
+    body = summary(plan, verdict) | asdict(verdict) | more | {"slowest": _slowest(stories), "faults": faults}
     (folder / f"{plan}.json").write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / f"{plan}.svg").write_text(picture(plan, stories, hits), encoding="utf-8")
+
+
+def _slowest(stories: Sequence[Story]) -> list[dict[str, Any]]:
+    """Whoever waited longest for a reply, and from when."""
+    waits = [
+        {"customer": story.number, "script": story.script, "turn": turn, "since": w.since, "ms": w.until - w.since}
+        for story in stories
+        for turn, w in enumerate(story.waits)
+        if w.until is not None
+    ]
+    return sorted(waits, key=lambda wait: -int(wait["ms"]))[:SLOWEST]
 
 
 def picture(plan: str, stories: Sequence[Story], hits: Sequence[Hit]) -> str:

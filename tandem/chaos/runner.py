@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,13 +16,16 @@ from tandem.chaos import faults
 from tandem.chaos.deployment import Deployment
 from tandem.chaos.edges import Watch
 from tandem.chaos.faults import Injection
-from tandem.chaos.judge import Verdict, judge
+from tandem.chaos.judge import Scene, Verdict, judge
 from tandem.chaos.load import Crowd
 from tandem.chaos.plan import Plan, Size, SizeName
 from tandem.chaos.report import summary, write_report
 
 QUIET_S = 1.0
 """After the last story, so that a reply that must not come has time to come."""
+
+HOSTILE_S = 30.0
+"""How long the last hostile record may take to the dead letters."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class Outcome:
     verdict: Verdict
     missed: tuple[str, ...]
     unwanted_exits: tuple[str, ...]
+    said: Counter[str]  # by the services' logs: no part of the verdict, but it tells that the faults were felt
     seconds: float
 
     @property
@@ -52,7 +58,7 @@ async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: 
     """Play it and write the report. Services stay up for the next plan."""
     size, began = plan.size(size_name), time.monotonic()
     await deployment.serve(plan.pack, faults.env(plan), faults.spare(plan))
-    first_exit = len(deployment.exits)
+    first_exit, said = len(deployment.exits), deployment.said()
     watch = Watch(deployment.wiring.bus())
     watching = await watch.start()
     crowd = Crowd(deployment.wiring, watch, plan.scripts, size, seed)
@@ -60,15 +66,38 @@ async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: 
     try:
         await _load_and_faults(plan, size, crowd, injection, deployment)
         await asyncio.sleep(QUIET_S)
+        await _until(lambda: injection.hostile <= watch.edges.dead_marks(), HOSTILE_S)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    verdict = judge(crowd.stories, watch.edges, await deployment.effects(), injection.hits)
+    scene = Scene(
+        stories=crowd.stories,
+        edges=watch.edges,
+        effects=await deployment.effects(),
+        faults=injection.hits,
+        hostile=injection.hostile,
+        reminded_after_ms=plan.reminded_after_ms,
+    )
+    verdict = judge(scene)
     exits = tuple(f"{exit.service} ended with {exit.code}" for exit in deployment.exits[first_exit:] if not exit.wanted)
-    outcome = Outcome(plan.plan, verdict, tuple(injection.missed), exits, round(time.monotonic() - began, 1))
-    more = {"missed": outcome.missed, "unwanted_exits": exits, "seconds": outcome.seconds, "size": size.model_dump()}
+    seconds = round(time.monotonic() - began, 1)
+    outcome = Outcome(plan.plan, verdict, tuple(injection.missed), exits, deployment.said() - said, seconds)
+    more = {
+        "missed": outcome.missed,
+        "unwanted_exits": exits,
+        "seconds": outcome.seconds,
+        "size": size.model_dump(),
+        "said": dict(outcome.said),
+    }
     write_report(report, plan.plan, verdict, crowd.stories, injection.hits, more)
     return outcome
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for it, or for so long: what is missing then, the judge finds."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - another task sees it
+        await asyncio.sleep(0.1)
 
 
 async def _load_and_faults(plan: Plan, size: Size, crowd: Crowd, injection: Injection, deployment: Deployment) -> None:

@@ -40,7 +40,8 @@ SCRIPTS: Final[dict[ScriptName, Script]] = {
     "question": Script((Turn("How do I create a snapshot of a disk?", r"snapshot"),)),
     "reset": Script((_FORGOT, _WHO, Turn("yes please", r"on its way")), _RESET),
     "vague": Script(
-        (_FORGOT, _WHO, Turn("the weather is quite blue over here", r"."), Turn("yes please", r"on its way")), _RESET
+        (_FORGOT, _WHO, Turn("well, the link then, if that is the one", r"."), Turn("yes please", r"on its way")),
+        _RESET,
     ),
     "port": Script(
         (

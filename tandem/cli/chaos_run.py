@@ -40,15 +40,16 @@ def command(
     from tandem.chaos.runner import play
 
     quiet()
-    if kafka:
-        os.environ["TANDEM_KAFKA_BOOTSTRAP_SERVERS"] = kafka
+    bootstrap = kafka or os.environ.get("TANDEM_KAFKA_BOOTSTRAP_SERVERS", "")
     chosen = [read_plan(path).resized(size, tickets, rounds) for path in plans]
     brokers = max(plan.brokers for plan in chosen)
 
     async def work() -> list[Outcome]:
         outcomes = []
         with tempfile.TemporaryDirectory(prefix="tandem-chaos-") as folder:
-            async with Deployment(Path(folder), packs, kafka_jars, brokers) as deployment:
+            async with Deployment(
+                Path(folder), packs, bootstrap=bootstrap, jars=kafka_jars, brokers=brokers
+            ) as deployment:
                 for plan in chosen:
                     sys.stderr.write(f"{plan.plan}: {plan.about}\n")
                     outcomes.append(await play(plan, size, deployment, report, seed))
