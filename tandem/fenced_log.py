@@ -21,6 +21,7 @@ from tandem.bus.base import Appended, Bus, NewRecord, Record
 from tandem.clock import Clock
 from tandem.contracts.log import OwnerClaim
 from tandem.contracts.message import Envelope, Message, read_body, to_headers
+from tandem.contracts.values import Millis
 from tandem.errors import BusUnavailable, Fenced, InvalidMessage, OutcomeUnknown
 
 EPOCH_HEADER = "tandem-epoch"
@@ -119,6 +120,7 @@ class FencedLog:
         self._lock = asyncio.Lock()
         self._next = 0  # where the next record lands if nobody else writes
         self._void: str | None = "not claimed yet"
+        self._behind: Millis = 0  # how far this machine's clock is behind the broker's
         self.epoch = -1
         self.last = -1
         self.foreign: list[Record] = []
@@ -134,6 +136,7 @@ class FencedLog:
             )
             record = NewRecord(f"claim|{claim_id}", claim.model_dump_json().encode(), to_headers(envelope))
             [landed] = await self._bus.append(self._topic, self._partition, [record])
+            self._behind = landed.timestamp - self._clock.now()
             self.epoch = self.last = landed.offset
             self._next = landed.offset + 1
             self._void = None
@@ -166,6 +169,10 @@ class FencedLog:
             if end > self._next:
                 await self._judge_gap(self._next, end)
                 self._next = end
+
+    def now(self) -> Millis:
+        """The time by the broker's clock, as the last append told it: what is due by it is due for `decide` too."""
+        return self._clock.now() + self._behind
 
     async def survey(self) -> Survey:
         """Everything below the end of what this writer knows (right after a claim: below the claim). BusUnavailable."""
@@ -200,6 +207,7 @@ class FencedLog:
                     await self._judge_gap(expected, offset)
                 expected = offset + 1
             self._next = expected
+            self._behind = landed[-1].timestamp - self._clock.now()
             if counts:
                 self.last = landed[-1].offset
             self._void = None

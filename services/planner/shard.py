@@ -194,7 +194,7 @@ class Shard:
     def _void(self, survey: Survey) -> list[bytes]:
         """Keys of invalid records, and of claims that have nothing left to judge."""
         epochs = {epoch_of(record) or 0 for record in (*survey.valid, *survey.invalid)}
-        before = self._core.clock.now() - self._policy.keep_claims_ms
+        before = self.log.now() - self._policy.keep_claims_ms
         idle = [c for c in survey.claims if c.timestamp < before and all(epoch >= c.offset for epoch in epochs)]
         return [record.key or b"" for record in (*survey.invalid, *idle)]
 
@@ -319,7 +319,7 @@ class Shard:
 
     def _check_by(self, due: Millis) -> None:
         clock = self._core.clock
-        self._check_at = min(self._check_at, clock.boot() + max(0.0, (due - clock.now()) / 1000))
+        self._check_at = min(self._check_at, clock.boot() + max(0.0, (due - self.log.now()) / 1000))
 
     async def _write_index(self, before: int, changes: Changes) -> None:
         """Redis follows the log. Whatever goes wrong here, the next load finds."""
@@ -347,7 +347,7 @@ class Shard:
 
     async def _check(self) -> None:
         """The watermark, due timers, and what may be removed."""
-        clock, now = self._core.clock, self._core.clock.now()
+        clock, now = self._core.clock, self.log.now()
         self._check_at = clock.boot() + self._policy.check_s
         try:
             due = await self._index.due(now)

@@ -205,3 +205,13 @@ def test_validity_by_its_definition_and_whatever_is_compacted(plan: list[tuple[s
         survey = judge.survey()
         assert sorted(r.key for r in survey.valid) == wanted
         assert all(epoch_of(r) is not None for r in survey.invalid)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("shift_ms", [-3_600_000, 0, 3_600_000])
+async def test_the_time_is_the_brokers_however_wrong_the_writers_clock_is(bus: FailingBus, shift_ms: int) -> None:
+    log = FencedLog(bus, TOPIC, 0, "a", SystemClock(shift_ms))
+    await log.claim()
+    assert abs(log.now() - SystemClock().now()) < 1_000
+    await log.append([record("x")])
+    assert abs(log.now() - SystemClock().now()) < 1_000
