@@ -60,7 +60,8 @@ def endless(fault: Fault) -> bool:
 
 def spare(plan: Plan) -> tuple[str, ...]:
     """Services of which the plan needs two."""
-    return tuple(name for fault in plan.faults if isinstance(fault, Freeze) for name in fault.services)
+    frozen = [name for fault in plan.faults if isinstance(fault, Freeze) for name in fault.services]
+    return (*frozen, *("planner" for fault in plan.faults if isinstance(fault, Clocks)))
 
 
 def env(plan: Plan) -> Mapping[str, str]:
@@ -167,12 +168,8 @@ async def _freeze(fault: Freeze, injection: Injection) -> None:
 async def _restart(fault: Restart, injection: Injection) -> None:
     for _ in range(injection.size.rounds):
         for service in fault.services:
-            member = injection.member(service)
             injection.hit(f"restart {service}")
-            member.terminate()
-            if not await member.next_exit(POINT_S):
-                raise Unavailable(f"{service} has not left within {POINT_S:.0f} s after SIGTERM")
-            await member.ready()
+            await _replace(injection.member(service))
 
 
 async def _poison(fault: Poison, injection: Injection) -> None:
@@ -188,14 +185,22 @@ async def _poison(fault: Poison, injection: Injection) -> None:
 
 
 async def _clocks(fault: Clocks, injection: Injection) -> None:
-    """The owner dies, and its next process has another time."""
-    member = injection.member("planner")
+    owners = [injection.member("planner"), injection.member("planner-1")]
     try:
-        for shift_s in itertools.cycle(fault.shifts_s):
-            member.env["TANDEM_CLOCK_SHIFT_S"] = str(shift_s)
-            injection.hit(f"owner's clock {shift_s:+.0f} s")
-            member.kill()
+        for shift_s, owner in zip(itertools.cycle(fault.shifts_s), itertools.cycle(owners), strict=False):
             await asyncio.sleep(fault.every_s)
+            owner.env["TANDEM_CLOCK_SHIFT_S"] = str(shift_s)
+            injection.hit(f"{owner.name}'s clock {shift_s:+.0f} s")
+            await _replace(owner)
     finally:
-        member.env.pop("TANDEM_CLOCK_SHIFT_S", None)
-        member.kill()
+        for owner in owners:
+            owner.env.pop("TANDEM_CLOCK_SHIFT_S", None)
+            owner.kill()
+
+
+async def _replace(member: Member) -> None:
+    """SIGTERM, and the next one serves."""
+    member.terminate()
+    if not await member.next_exit(POINT_S):
+        raise Unavailable(f"{member.name} has not left within {POINT_S:.0f} s after SIGTERM")
+    await member.ready()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tandem.chaos.edges import Edges, Told
 from tandem.chaos.load import Story, Wait
-from tandem.chaos.scripts import GIVEN_BACK, SCRIPTS, TAKEN_OVER, words_of
+from tandem.chaos.scripts import GIVEN_BACK, REMINDED, SCRIPTS, TAKEN_OVER, words_of
 from tandem.contracts.values import Millis
 
 Effect = Mapping[str, Any]
@@ -170,12 +170,13 @@ def _after_takeover(told: Iterable[Told]) -> list[str]:
 
 
 def _reminders(scene: Scene) -> list[Millis]:
-    """How late each reminder came, by the broker's clock."""
+    """How late each first reminder came, by the broker's clock."""
     found = []
     for story in scene.stories:
         asked, told = scene.edges.asked.get(story.conversation), scene.edges.told.get(story.conversation, [])
-        if story.script == "silent" and story.state == "done" and asked is not None:
-            found.append(told[-1].at - asked - scene.reminded_after_ms)
+        came = next((one.at for one in told if re.search(REMINDED, one.reply.text())), None)
+        if story.script == "silent" and asked is not None and came is not None:
+            found.append(came - asked - scene.reminded_after_ms)
     return found
 
 

@@ -72,13 +72,15 @@ class Crowd:
     async def run(self, first_number: int, at_most: int) -> None:
         """`first_number`: the first customer nobody has been yet; `at_most`: how many there are."""
         numbers = iter(range(first_number, first_number + at_most))
-        await asyncio.gather(*(self._come(numbers) for _ in range(self._size.at_once)))
+        step_s = self._size.ramp_s / self._size.at_once
+        await asyncio.gather(*(self._come(numbers, place * step_s) for place in range(self._size.at_once)))
 
     @property
     def open(self) -> list[Story]:
         return [story for story in self.stories if story.state == "open"]
 
-    async def _come(self, numbers: Iterator[int]) -> None:
+    async def _come(self, numbers: Iterator[int], after_s: float) -> None:
+        await asyncio.sleep(after_s)
         for number in numbers:
             if self.enough.is_set() and len(self.stories) >= self._size.tickets:
                 return
@@ -116,7 +118,8 @@ class _Person:
     async def does(self, turn: Turn, patience_s: float) -> bool:
         """Whether the story goes on."""
         wait = Wait(self._wiring.clock.now())
-        self._story.waits.append(wait)
+        if turn.says or turn.expert:
+            self._story.waits.append(wait)
         try:
             async with asyncio.timeout(patience_s):
                 if turn.expert:

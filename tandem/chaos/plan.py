@@ -98,11 +98,11 @@ class Broker(_Value):
 
 
 class Clocks(_Value):
-    """The owner's clock jumps at each restart."""
+    """Owners are restarted in turn, each time with a clock that is off by another amount."""
 
     kind: Literal["clocks"]
     shifts_s: tuple[float, ...] = (3600.0, -3600.0, 0.0)
-    every_s: float = Field(5.0, gt=0)
+    every_s: float = Field(2.0, gt=0)
 
 
 Fault: TypeAlias = Annotated[
@@ -116,6 +116,7 @@ class Size(_Value):
 
     tickets: int = Field(ge=1, description="at least; more if the faults take longer")
     at_once: int = Field(20, ge=1)
+    ramp_s: float = Field(0.0, ge=0, description="over how long the first of them come")
     rounds: int = Field(1, ge=0, description="how often what is not endless is done: freezes, restarts, flushes, …")
     messages: int = Field(0, ge=0, description="hostile records")
     patience_s: float = Field(120.0, gt=0, description="how long a customer waits for one reply")

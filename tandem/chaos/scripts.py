@@ -13,6 +13,7 @@ HANDED_OVER: Final = r"colleague.*will go on|engineer will go on|colleague from|
 
 TAKEN_OVER: Final = r"has joined and is helping"
 GIVEN_BACK: Final = r"I am back and go on"
+REMINDED: Final = r"Are you still there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ SCRIPTS: Final[dict[ScriptName, Script]] = {
         )
     ),
     "plan": Script((Turn("please look at the state of {instance} and tell me", r"."),)),
-    "silent": Script((_FORGOT, Turn(expects=r"are you still there"))),
+    "silent": Script((_FORGOT, Turn(expects=REMINDED))),
 }
 """`silent` says nothing more and is reminded; `plan` is covered by no procedure: a model plans, or a person takes over."""
 
