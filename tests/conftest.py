@@ -1,4 +1,5 @@
-"""Tests marked `connected` run on a real Kafka: TANDEM_KAFKA_BOOTSTRAP_SERVERS, or one that is started here."""
+"""Tests marked `connected` run on a real Kafka: TANDEM_KAFKA_BOOTSTRAP_SERVERS, or one that is started here. Tests marked
+`prometheus` run a real Prometheus."""
 
 from __future__ import annotations
 
@@ -8,38 +9,47 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kafka.server import KafkaServer, missing
+from tests.prometheus import server as prometheus
 
 BOOTSTRAP = "TANDEM_KAFKA_BOOTSTRAP_SERVERS"
-NOT_RUN = pytest.StashKey[str]()
+NOT_RUN = pytest.StashKey[list[str]]()
 PASSED, FAILED = ("passed", "xpassed"), ("failed", "error")
 
 
-def _can_run(item: pytest.Item) -> bool:
-    """A test that kills its broker needs one of its own."""
+def _without(item: pytest.Item) -> str | None:
+    """What the test needs and cannot have here. One that kills its broker needs a broker of its own."""
+    if item.get_closest_marker("prometheus") is not None and prometheus.missing():
+        return "Prometheus"
     if item.get_closest_marker("connected") is None or not missing():
-        return True
-    return bool(os.environ.get(BOOTSTRAP)) and "own_kafka" not in getattr(item, "fixturenames", ())
+        return None
+    given = bool(os.environ.get(BOOTSTRAP)) and "own_kafka" not in getattr(item, "fixturenames", ())
+    return None if given else "Kafka"
+
+
+def _how(without: str) -> str:
+    if without == "Prometheus":
+        return f"put {' and '.join(prometheus.missing())} on the PATH"
+    return f"install Java 17 and Maven ({', '.join(missing())} missing) or, for most of them, set {BOOTSTRAP}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here, in one line that says how to run it; under CI that is a failure."""
-    left_out = [item for item in items if not _can_run(item)]
-    if not left_out:
+    """Leave out what cannot run here, in a line each that says how to run it; under CI that is a failure."""
+    lacks = {item: without for item in items if (without := _without(item))}
+    if not lacks:
         return
-    line = (
-        f"{len(left_out)} tests on a real Kafka were not run: install Java 17 and Maven ({', '.join(missing())} missing)"
-        f" or, for most of them, set {BOOTSTRAP}"
-    )
+    lines = [
+        f"{list(lacks.values()).count(name)} tests on a real {name} were not run: {_how(name)}"
+        for name in sorted(set(lacks.values()))
+    ]
     if os.environ.get("CI", "").lower() in ("1", "true"):
-        raise pytest.UsageError(line)
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if _can_run(item)]
-    config.stash[NOT_RUN] = line
+        raise pytest.UsageError(*lines)
+    config.hook.pytest_deselected(items=list(lacks))
+    items[:] = [item for item in items if item not in lacks]
+    config.stash[NOT_RUN] = lines
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    line = config.stash.get(NOT_RUN, "")
-    if line:
+    for line in config.stash.get(NOT_RUN, []):
         terminalreporter.write_line(line, yellow=True)
 
 

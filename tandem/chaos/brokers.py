@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from tandem.errors import InvalidSettings
 
@@ -89,7 +90,7 @@ class KafkaServer:
         assert self._process is not None, "not started"
         return self._process.pid
 
-    def start(self) -> KafkaServer:
+    def start(self) -> Self:
         self.launch()
         try:
             self.wait_ready()

@@ -24,6 +24,7 @@ COMMANDS = {
     "dead-letters": "Look at dead letters and send them again.",
     "pack": "Make, check and ingest packs.",
     "schemas": "Write the AsyncAPI document and the JSON Schemas of all messages.",
+    "dashboards": "Write the Grafana dashboards.",
     "bench": "Measure.",
     "chaos": "Prove the promise under faults.",
 }

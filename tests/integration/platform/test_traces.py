@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -49,7 +51,7 @@ TURN: Final = (
     (READER, ROUTER),  # the receipt
 )
 SEGMENTS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "How do I create a snapshot of a disk?": (
+    "How do I create a snapshot of a disk? My number is +447700900123.": (
         *TURN,
         ("invoke_agent router", MODEL),
         (OWNER, RAG),
@@ -85,6 +87,7 @@ NAMES: Final = tuple(SEGMENTS)
 EDGES: Final = [(segment, parent, child) for segment, edges in SEGMENTS.items() for parent, child in edges]
 
 Spans = dict[str, tuple[ReadableSpan, ...]]
+CANARIES: Final = ("snapshot", "alice", "246810", "forgot", "7700900123")
 
 
 def name_of(span: ReadableSpan) -> str:
@@ -153,6 +156,25 @@ async def _until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
                 await asyncio.sleep(0.02)
 
 
+@contextlib.contextmanager
+def _logs() -> Iterator[StringIO]:
+    """Everything the platform logs, as a service writes it."""
+    written = StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(telemetry.JsonFormatter())
+    ours = [logging.getLogger(name) for name in ("tandem", "services")]
+    levels = [logger.level for logger in ours]
+    for logger in ours:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield written
+    finally:
+        for logger, level in zip(ours, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
 async def _tell(home: Path, monkeypatch: pytest.MonkeyPatch) -> Spans:
     exporter = InMemorySpanExporter()
     settings = Settings(home=home, packs=ROOT / "packs", trace_sample=1)
@@ -170,9 +192,15 @@ async def _tell(home: Path, monkeypatch: pytest.MonkeyPatch) -> Spans:
 
 
 @pytest.fixture(scope="module")
-def spans(tmp_path_factory: pytest.TempPathFactory) -> Spans:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        return uvloop.run(_tell(tmp_path_factory.mktemp("traces"), monkeypatch))
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spans, str]:
+    with pytest.MonkeyPatch.context() as monkeypatch, _logs() as logs:
+        spans = uvloop.run(_tell(tmp_path_factory.mktemp("traces"), monkeypatch))
+        return spans, logs.getvalue()
+
+
+@pytest.fixture(scope="module")
+def spans(told: tuple[Spans, str]) -> Spans:
+    return told[0]
 
 
 @pytest.mark.parametrize(("segment", "parent", "child"), EDGES)
@@ -216,6 +244,12 @@ def test_every_span_behind_the_mailbox_says_whose_it_is(spans: Spans, segment: s
     assert all(a.get("segment") and a.get("plan.version") for a in worked)
 
 
-def test_content_is_not_captured(spans: Spans) -> None:
-    told = "".join(span.to_json() for found in spans.values() for span in found)
-    assert not [secret for secret in ("snapshot", "alice", "246810", "forgot") if secret in told]
+def test_content_is_in_no_span_no_log_and_no_metric(told: tuple[Spans, str]) -> None:
+    spans, logs = told
+    assert "tool answered" in logs
+    places = {
+        "spans": "".join(span.to_json() for found in spans.values() for span in found),
+        "logs": logs,
+        "metrics": telemetry.metrics_text().decode(),
+    }
+    assert [(place, word) for place, text in places.items() for word in CANARIES if word in text] == []
