@@ -21,6 +21,8 @@ COMMANDS = {
     "ticket": "Look at a ticket.",
     "expert": "What waits for a person, and a person's decisions.",
     "topics": "List and create topics.",
+    "doctor": "What is stuck, why, and what to do.",
+    "state": "Compare Redis with the log, or make it anew.",
     "dead-letters": "Look at dead letters and send them again.",
     "pack": "Make, check and ingest packs.",
     "schemas": "Write the AsyncAPI document and the JSON Schemas of all messages.",

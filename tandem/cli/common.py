@@ -18,6 +18,7 @@ from rich.console import Console
 
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidSettings
+from tandem.redis import Redis
 from tandem.settings import Settings
 from tandem.wiring import Wiring
 
@@ -51,6 +52,21 @@ async def connected() -> AsyncIterator[Wiring]:
         yield wiring
     finally:
         await wiring.close()
+
+
+@asynccontextmanager
+async def redis_of(wiring: Wiring) -> AsyncIterator[Redis]:
+    """The deployment's Redis; that of `tandem up` where no other is named."""
+    settings = wiring.settings
+    own = settings.home / "redis.sock"
+    if settings.bus != "local" or "redis_url" in settings.model_fields_set or not own.exists():
+        yield wiring.redis()
+        return
+    redis = Redis(f"unix://{own.resolve()}", settings.prefix)
+    try:
+        yield redis
+    finally:
+        await redis.close()
 
 
 def run(work: Callable[[Wiring], Awaitable[T]]) -> T:
