@@ -48,8 +48,10 @@ class Deployment:
         jars: Path | None = None,
         brokers: int = 1,
         customers: int = CUSTOMERS,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """`jars`: of Kafka, to start so many brokers of its own; without, `bootstrap` must name some."""
+        """`jars`: of Kafka, to start so many brokers of its own; without, `bootstrap` must name some. `env`: settings of
+        the services besides those that follow from the deployment."""
         self.folder = folder
         self.customers = customers
         self.next_customer = 0
@@ -63,6 +65,7 @@ class Deployment:
         self._jars = jars
         self._wanted_brokers = brokers
         self._business: asyncio.subprocess.Process | None = None
+        self._own_env = dict(env or {})
         self._env: dict[str, str] = {}
         self._extra: dict[str, str] = {}
         self._wiring: Wiring | None = None
@@ -129,7 +132,7 @@ class Deployment:
         await self._start_business()
         channels = self.folder / "channels.yaml"
         write_channels(channels, [CHANNEL], {TENANT: PACK})
-        self._env = self._settings(bootstrap, channels)
+        self._env = self._settings(bootstrap, channels) | self._own_env
         settings = Settings(
             bus="kafka",
             kafka_bootstrap_servers=bootstrap,
