@@ -217,7 +217,10 @@ def render(dashboard: Dashboard) -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
         "templating": {"list": [_source(), *(_variable(name, query) for name, query in dashboard.variables)]},
-        "panels": _placed(dashboard.panels),
+        "panels": [
+            _panel(number, panel, place)
+            for number, (panel, place) in enumerate(zip(dashboard.panels, placed(dashboard.panels), strict=True), 1)
+        ],
     }
 
 
@@ -236,17 +239,16 @@ def _variable(name: str, query: str) -> dict[str, Any]:
     }
 
 
-def _placed(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """From left to right; what does not fit begins the next row."""
-    placed, x, y = [], 0, 0
-    for number, panel in enumerate(panels, 1):
-        height = HEIGHT // 2 if panel.kind == "stat" else HEIGHT
+def placed(panels: Sequence[Panel]) -> list[dict[str, int]]:
+    """Where each stands, in columns and rows: from left to right; what does not fit begins the next row."""
+    places: list[dict[str, int]] = []
+    x = y = 0
+    for panel in panels:
         if x + panel.width > COLUMNS:
-            x, y = 0, y + placed[-1]["gridPos"]["h"]
-        place = {"x": x, "y": y, "w": panel.width, "h": height}
-        placed.append(_panel(number, panel, place))
+            x, y = 0, y + places[-1]["h"]
+        places.append({"x": x, "y": y, "w": panel.width, "h": HEIGHT // 2 if panel.kind == "stat" else HEIGHT})
         x += panel.width
-    return placed
+    return places
 
 
 def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:

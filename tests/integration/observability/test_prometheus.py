@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from aiohttp import web
+from typer.testing import CliRunner
 
 from tandem import telemetry
+from tandem.cli import build
 from tandem.cli.demo import Demo
 from tandem.settings import Settings
 from tests.integration.platform.processes import ROOT
@@ -81,13 +84,29 @@ async def test_every_query_is_answered_while_the_example_runs(
         await _scraped(server, 'sum(tandem_tickets_total{outcome="done"})')
         found = {name: len(await asyncio.to_thread(server.query, _plain(q))) for name, q in PANELS.items()}
         rules = await asyncio.to_thread(server.rules)
+        drawn = await asyncio.to_thread(_pictures, server.url, tmp_path / "pictures")
     finally:
         await asyncio.to_thread(server.stop)
         await runner.cleanup()
+    assert {name: svg.count("<polyline") >= 5 for name, svg in drawn.items() if name != "tandem-models"} == {
+        "tandem-operations": True,
+        "tandem-tickets": True,
+        "tandem-tenant": True,
+    }
     assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] == "err"] == []
     assert {rule["name"] for rule in rules} >= set(RECORDED)
     empty = [name for name, series in found.items() if not series and not _silent(PANELS[name])]
     assert empty == []
+
+
+def _pictures(url: str, folder: Path) -> dict[str, str]:
+    drawn = CliRunner().invoke(
+        build("dashboards"), ["dashboards", "--pictures", str(folder), "--prometheus", url, "--minutes", "0.3"]
+    )
+    assert drawn.exit_code == 0, drawn.output
+    if kept := os.environ.get("TANDEM_KEEP_PICTURES"):
+        shutil.copytree(folder, kept, dirs_exist_ok=True)
+    return {path.stem: path.read_text() for path in folder.glob("*.svg")}
 
 
 def _hurried(folder: Path) -> Path:
