@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     kafka_session_s: float = Field(
         10.0, ge=1, description="a consumer silent for longer loses its partitions to others"
     )
+    kafka_instance: str | None = Field(
+        None, description="a name this process keeps over restarts: within a session it gets its partitions back"
+    )
+    kafka_user: str | None = Field(None, description="SCRAM-SHA-512 user of the brokers; none: no authentication")
+    kafka_password: SecretStr = Field(SecretStr(""), description="its password")
+    kafka_ca: Path | None = Field(None, description="PEM file of the brokers' certificate authority; none: no TLS")
     prefix: str = Field("tandem", pattern=r"^[a-z0-9-]+$", description="namespaces topics, Redis keys and groups")
     home: Path = Field(Path(".tandem"), description="folder of the embedded mode: the bus file, caches, channels.yaml")
     redis_url: str = Field("redis://localhost:6379/0", description="Redis or Valkey; a `unix://` path works too")

@@ -23,6 +23,7 @@ def connect(settings: Settings, clock: Clock) -> Bus:
             clock=clock,
         )
     from tandem.bus.kafka import KafkaBus, KafkaOptions
+    from tandem.bus.kafka_security import kafka_security
 
     bus = KafkaBus(
         settings.kafka_bootstrap_servers,
@@ -30,7 +31,11 @@ def connect(settings: Settings, clock: Clock) -> Bus:
         work_partitions=settings.work_partitions,
         prefix=settings.prefix,
         replication=settings.kafka_replication,
-        options=KafkaOptions(session_timeout=settings.kafka_session_s),
+        options=KafkaOptions(
+            session_timeout=settings.kafka_session_s,
+            instance=settings.kafka_instance,
+            security=kafka_security(settings),
+        ),
     )
     if not settings.noise:
         return bus

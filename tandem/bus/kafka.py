@@ -98,7 +98,7 @@ class KafkaBus:
     async def consumer(
         self, group: str, topics: Sequence[str], listener: Listener | None = None, instance: str | None = None
     ) -> Consumer:
-        consumer = KafkaConsumer(self._link, self._names, group, listener, instance)
+        consumer = KafkaConsumer(self._link, self._names, group, listener, instance or self._link.options.instance)
         await consumer.join(topics)
         self._consumers = [each for each in self._consumers if not each.closed] + [consumer]
         return consumer

@@ -46,6 +46,7 @@ class KafkaOptions:
     read_timeout: float = 30.0  # without progress, until a read gives up
     session_timeout: float = 10.0  # a silent member of a group loses its partitions after this
     security: BaseSecurity | None = None
+    instance: str | None = None  # static membership, unless a consumer says its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ TICKET_INBOX = Topic(
     key=Key.CONVERSATION,
     spread=Spread.SHARD,
     retention_ms=7 * DAY_MS,
-    producers=("router", *AGENTS, "console"),
+    producers=("router", *AGENTS, "memory", "console"),  # memory: word of a dead letter
     consumers=("planner",),
 )
 TICKET_STATE = Topic(
