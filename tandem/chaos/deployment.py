@@ -23,6 +23,7 @@ from tandem.channels import write_channels
 from tandem.chaos.brokers import KafkaServer, free_port, start_cluster, stop_all
 from tandem.chaos.load import CHANNEL, TENANT
 from tandem.chaos.members import Exit, Member
+from tandem.chaos.plan import Plan
 from tandem.chaos.redis_servers import RedisServers
 from tandem.contracts.topics import SERVICES, TOPICS
 from tandem.errors import InvalidSettings
@@ -89,9 +90,9 @@ class Deployment:
     ) -> None:
         await self._stop()
 
-    async def serve(self, pack: Mapping[str, object], env: Mapping[str, str], spare: tuple[str, ...] = ()) -> None:
+    async def serve(self, plan: Plan, env: Mapping[str, str], spare: tuple[str, ...] = ()) -> None:
         """All services up, with these settings, and a second instance of the `spare` ones. What may stay, stays."""
-        wanted = {**env, "TANDEM_PACKS": str(self._pack(pack))}
+        wanted = {**env, "TANDEM_PACKS": str(self._pack(plan))}
         if wanted != self._extra:
             await self._end_members()
             self._extra = wanted
@@ -183,18 +184,18 @@ class Deployment:
             "CLOUD_API_URL": self.business_url,
         }
 
-    def _pack(self, changed: Mapping[str, object]) -> Path:
-        """The folder of packs, with the example's pack.yaml changed as the plan asks."""
-        folder = self.folder / f"packs-{uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(changed, sort_keys=True))}"
-        if not changed:
+    def _pack(self, plan: Plan) -> Path:
+        """The folder of packs, with the example's changed as the plan asks."""
+        if not plan.pack:
             return self._packs.resolve()
+        folder = self.folder / f"packs-{plan.plan}"
         if not folder.exists():
             shutil.copytree(self._packs / PACK, folder / PACK)
             path = folder / PACK / "pack.yaml"
             pack = yaml.safe_load(path.read_text(encoding="utf-8"))
-            for name, value in changed.items():
+            for name, value in plan.pack.items():
                 pack[name] = {**pack[name], **value} if isinstance(value, dict) else value
-            path.write_text(yaml.safe_dump(pack, allow_unicode=True), encoding="utf-8")
+            path.write_text(yaml.safe_dump(pack, allow_unicode=True, sort_keys=False), encoding="utf-8")
         return folder
 
     async def _start_business(self) -> None:

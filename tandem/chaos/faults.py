@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from tandem.chaos.brokers import stop_all
 from tandem.chaos.deployment import SESSION_S, Deployment
 from tandem.chaos.judge import Hit
 from tandem.chaos.load import CHANNEL, TENANT
 from tandem.chaos.members import Member
+from tandem.chaos.model import ScriptedModel
 from tandem.chaos.plan import (
+    Broker,
     Clocks,
     Fault,
     Freeze,
     Kill,
+    Model,
     Noise,
     Plan,
     Points,
@@ -26,10 +30,11 @@ from tandem.chaos.plan import (
     Size,
 )
 from tandem.chaos.poison import Hostile
-from tandem.errors import Unavailable
+from tandem.errors import InvalidSettings, Unavailable
 from tandem.kill_points import POINTS
 
-POINT_S = 45.0
+POINT_S = 90.0
+BETWEEN_S = 5.0
 CHAINS = 3
 REACHED_BY_LEAVING = frozenset({"owner.12"})
 """Points that a process comes to only when it gives its partitions away."""
@@ -44,6 +49,7 @@ class Injection:
     random: Random
     hits: list[Hit] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)  # points that no process came to
+    model: ScriptedModel | None = None
     hostile: set[str] = field(default_factory=set)  # marks of hostile records that the bus took
 
     def hit(self, what: str) -> None:
@@ -64,9 +70,20 @@ def spare(plan: Plan) -> tuple[str, ...]:
     return (*frozen, *("planner" for fault in plan.faults if isinstance(fault, Clocks)))
 
 
-def env(plan: Plan) -> Mapping[str, str]:
+async def start_model(plan: Plan, injection: Injection) -> ScriptedModel | None:
+    """The plan's model, if it has one."""
+    for fault in plan.faults:
+        if isinstance(fault, Model):
+            injection.model = ScriptedModel(fault, injection.random)
+            await injection.model.start()
+    return injection.model
+
+
+def env(plan: Plan, model: ScriptedModel | None) -> Mapping[str, str]:
     """Settings of the services under this plan."""
     found = dict(plan.env)
+    if model is not None:
+        found |= {"TANDEM_LLM_BASE_URL": model.url, "TANDEM_LLM_MODEL": "scripted"}
     for fault in plan.faults:
         if isinstance(fault, Noise):
             found["TANDEM_NOISE"] = f"{fault.twice},{fault.late},{fault.late_s}"
@@ -90,6 +107,10 @@ async def inject(fault: Fault, injection: Injection) -> None:
             await _poison(fault, injection)
         case Clocks():
             await _clocks(fault, injection)
+        case Broker():
+            await _brokers(fault, injection)
+        case Model():
+            await _outage(fault, injection)
 
 
 async def _kill(fault: Kill, injection: Injection) -> None:
@@ -204,3 +225,40 @@ async def _replace(member: Member) -> None:
     if not await member.next_exit(POINT_S):
         raise Unavailable(f"{member.name} has not left within {POINT_S:.0f} s after SIGTERM")
     await member.ready()
+
+
+async def _brokers(fault: Broker, injection: Injection) -> None:
+    """Each round: one after the other restarted, one killed, then all of them away for a while."""
+    brokers = injection.deployment.brokers
+    if len(brokers) < 3:
+        raise InvalidSettings("the plan needs three brokers that it may kill: give --kafka-jars")
+    for _ in range(max(1, injection.size.rounds)):
+        for broker in brokers:
+            await asyncio.sleep(BETWEEN_S)
+            injection.hit(f"restart broker {broker.node}")
+            await asyncio.to_thread(broker.restart)
+        await asyncio.sleep(BETWEEN_S)
+        dead = injection.random.choice(brokers)
+        injection.hit(f"kill broker {dead.node}")
+        await asyncio.to_thread(dead.kill)
+        await asyncio.sleep(BETWEEN_S)
+        await asyncio.to_thread(dead.start)
+        await asyncio.sleep(BETWEEN_S)
+        injection.hit("all brokers away")
+        await asyncio.to_thread(stop_all, brokers)
+        await asyncio.sleep(fault.outage_s)
+        for broker in brokers:
+            await asyncio.to_thread(broker.launch)
+        injection.hit("brokers back")
+        await asyncio.gather(*(asyncio.to_thread(broker.wait_ready) for broker in brokers))
+
+
+async def _outage(fault: Model, injection: Injection) -> None:
+    if injection.model is None or not fault.outage_s:
+        return
+    await asyncio.sleep(BETWEEN_S)
+    injection.hit("model away")
+    injection.model.away = True
+    await asyncio.sleep(fault.outage_s)
+    injection.model.away = False
+    injection.hit("model back")

@@ -75,7 +75,7 @@ def judge(scene: Scene) -> Verdict:
     waiting = edges.waiting_for_a_person()
     lost = [why for story in stories if (why := _lost(story, mine[story.number], waiting, dead))]
     lost += [f"hostile record {mark} is not among the dead letters" for mark in scene.hostile - edges.dead_marks()]
-    doubled = [*_doubled_effects(mine), *_doubled_replies(stories, edges)]
+    doubled = [*_doubled_effects(mine), *_unasked(stories, mine), *_doubled_replies(stories, edges)]
     stale = _two_writers(edges)
     after = [why for story in stories for why in _after_takeover(edges.told.get(story.conversation, []))]
     waits = [wait for story in stories for wait in story.waits]
@@ -131,6 +131,16 @@ def _doubled_effects(by_customer: Mapping[int, Sequence[Effect]]) -> list[str]:
         for (operation, request), count in counts.items():
             found += [f"customer {number}: {operation} {request} happened {count} times"] * (count - 1)
     return found
+
+
+def _unasked(stories: Sequence[Story], by_customer: Mapping[int, Sequence[Effect]]) -> list[str]:
+    """Effects that no turn of the script has asked for: once is once too often."""
+    return [
+        f"customer {story.number} ({story.script}) never asked for {effect['operation']}"
+        for story in stories
+        for effect in by_customer[story.number]
+        if effect["operation"] not in SCRIPTS[story.script].effects
+    ]
 
 
 def _doubled_replies(stories: Sequence[Story], edges: Edges) -> list[str]:

@@ -94,13 +94,27 @@ class Crowd:
         person = _Person(self._wiring, self._watch, story, thread, self._random)
         try:
             for turn in SCRIPTS[name].turns:
-                if not await person.does(turn, self._size.patience_s):
+                if not await self._patiently(person, turn):
                     break
             else:
                 story.state = "done"
         finally:
             story.ended = self._wiring.clock.now()
             self._watch.forget(conversation)
+
+    async def _patiently(self, person: _Person, turn: Turn) -> bool:
+        """Whether the story goes on. Nobody gives up while faults are still being done to the platform."""
+        doing = asyncio.create_task(person.does(turn))
+        try:
+            while not doing.done():
+                whole = self.enough.is_set()
+                await asyncio.wait([doing], timeout=self._size.patience_s)
+                if whole and not doing.done():
+                    person.gives_up(turn)
+                    return False
+            return doing.result()
+        finally:
+            doing.cancel()
 
 
 class _Person:
@@ -115,21 +129,19 @@ class _Person:
         self._channel = Channel(CHANNEL, tenant=TENANT, tandem=Tandem(wiring))
         self._read = 0  # replies that earlier turns have used up
 
-    async def does(self, turn: Turn, patience_s: float) -> bool:
-        """Whether the story goes on."""
+    def gives_up(self, turn: Turn) -> None:
+        self._story.state, self._story.missed = "silent", turn.expects
+
+    async def does(self, turn: Turn) -> bool:
+        """Return once it was answered: whether the story goes on."""
         wait = Wait(self._wiring.clock.now())
         if turn.says or turn.expert:
             self._story.waits.append(wait)
-        try:
-            async with asyncio.timeout(patience_s):
-                if turn.expert:
-                    await self._expert(turn.expert)
-                elif turn.says:
-                    await self._say(turn.says.format(**words_of(self._story.number)))
-                wait.until = await self._reply(turn.expects) if turn.expects else wait.since
-        except TimeoutError:
-            self._story.state, self._story.missed = "silent", turn.expects
-            return False
+        if turn.expert:
+            await self._expert(turn.expert)
+        elif turn.says:
+            await self._say(turn.says.format(**words_of(self._story.number)))
+        wait.until = await self._reply(turn.expects) if turn.expects else wait.since
         return self._story.state == "open"
 
     async def _say(self, text: str) -> None:

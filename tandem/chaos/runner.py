@@ -57,12 +57,13 @@ class Outcome:
 async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: Path, seed: int = 1) -> Outcome:
     """Play it and write the report. Services stay up for the next plan."""
     size, began = plan.size(size_name), time.monotonic()
-    await deployment.serve(plan.pack, faults.env(plan), faults.spare(plan))
+    injection = Injection(deployment, size, Random(seed))
+    model = await faults.start_model(plan, injection)
+    await deployment.serve(plan, faults.env(plan, model), faults.spare(plan))
     first_exit, said = len(deployment.exits), deployment.said()
     watch = Watch(deployment.wiring.bus())
     watching = await watch.start()
     crowd = Crowd(deployment.wiring, watch, plan.scripts, size, seed)
-    injection = Injection(deployment, size, Random(seed))
     try:
         await _load_and_faults(plan, size, crowd, injection, deployment)
         await asyncio.sleep(QUIET_S)
@@ -70,6 +71,8 @@ async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: 
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+        if model is not None:
+            await model.stop()
     scene = Scene(
         stories=crowd.stories,
         edges=watch.edges,
@@ -88,6 +91,7 @@ async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: 
         "seconds": outcome.seconds,
         "size": size.model_dump(),
         "said": dict(outcome.said),
+        "model": dict(model.did) if model is not None else {},
     }
     write_report(report, plan.plan, verdict, crowd.stories, injection.hits, more)
     return outcome

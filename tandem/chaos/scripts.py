@@ -14,6 +14,11 @@ HANDED_OVER: Final = r"colleague.*will go on|engineer will go on|colleague from|
 TAKEN_OVER: Final = r"has joined and is helping"
 GIVEN_BACK: Final = r"I am back and go on"
 REMINDED: Final = r"Are you still there"
+COMPLEX: Final = "Kindly frobnicate their flanges, and also reticulate splines; additionally zorble quux garply waldo"
+"""Words that no example of the pack has, of two matters: no procedure covers it, so a model plans."""
+
+PLANNED: Final = r"have looked at it|shall I go ahead|e-mail"
+"""What a plan of the scripted model comes to: it was right, or it wants a change that nobody has agreed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ SCRIPTS: Final[dict[ScriptName, Script]] = {
             Turn(expert="reply", expects=r"I have done it myself"),
         )
     ),
-    "plan": Script((Turn("please look at the state of {instance} and tell me", r"."),)),
+    "plan": Script((Turn(COMPLEX, PLANNED),)),
     "silent": Script((_FORGOT, Turn(expects=REMINDED))),
 }
 """`silent` says nothing more and is reminded; `plan` is covered by no procedure: a model plans, or a person takes over."""

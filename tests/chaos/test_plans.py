@@ -29,6 +29,7 @@ ORDER: Final = (
     "poison",
     "timers",
     "noise",
+    "model",
 )
 FELT: Final = {
     "redis-flush": ("index is off",),

@@ -110,6 +110,10 @@ def _twice(scene: Case) -> None:
     scene.effects.append(RESET)
 
 
+def _unasked(scene: Case) -> None:
+    scene.effects.append({"operation": "open_port", "request": {"instance_id": "i-00000007", "port": 22}})
+
+
 def _told_twice(scene: Case) -> None:
     scene.edges.told["c7"] = [told("It is on its way.", seq=1), told("It is on its way.", seq=2)]
 
@@ -135,6 +139,7 @@ def _spoke_after_takeover(scene: Case) -> None:
         (_handed_over_and_closed, (1, 0, 0, 0)),
         (_swallowed, (1, 0, 0, 0)),
         (_twice, (0, 1, 0, 0)),
+        (_unasked, (0, 1, 0, 0)),
         (_told_twice, (0, 1, 0, 0)),
         (_another_content, (0, 0, 1, 0)),
         (_another_id, (0, 0, 1, 0)),

@@ -1,0 +1,138 @@
+"""A scripted model behind an OpenAI-compatible API: it answers as asked, hangs, fails, is cut off, or does what nobody wants."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from random import Random
+from typing import Any, Final
+
+from aiohttp import web
+
+from tandem.chaos.plan import Model
+
+HANG_S: Final = 60.0
+"""Longer than any caller waits."""
+
+FILING: Final = "ICP2026-00871"
+"""A filing that the example business system knows."""
+
+
+class ScriptedModel:
+    """Serves on the loopback. `away`: while set, every connection is broken off."""
+
+    def __init__(self, plan: Model, random: Random) -> None:
+        self.away = False
+        self.did: Counter[str] = Counter()
+        self.port = 0
+        self._plan = plan
+        self._random = random
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=16 * 1024 * 1024)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        does = "away" if self.away else self._choose()
+        self.did[does] += 1
+        match does:
+            case "away":
+                raise web.HTTPServiceUnavailable(text="away")
+            case "hang":
+                await asyncio.sleep(HANG_S)
+                raise web.HTTPGatewayTimeout
+            case "fail":
+                raise web.HTTPInternalServerError(text="out of memory")
+        text = json.dumps(answer(asked, wrong=does == "wrong"))
+        if does == "cut":
+            text = text[: len(text) // 2]
+        usage = {"prompt_tokens": 100, "completion_tokens": 20}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return web.json_response({"model": asked["model"], "choices": [choice], "usage": usage})
+
+    def _choose(self) -> str:
+        drawn = self._random.random()
+        shares = (
+            ("hang", self._plan.timeouts),
+            ("fail", self._plan.errors),
+            ("cut", self._plan.cut),
+            ("wrong", self._plan.wrong),
+        )
+        for does, share in shares:
+            if drawn < share:
+                return does
+            drawn -= share
+        return "answer"
+
+
+def answer(asked: dict[str, Any], wrong: bool) -> Any:
+    """What a good model would say to this request; `wrong`: another tool than the one that helps, and it changes things."""
+    schema = asked.get("response_format", {}).get("json_schema", {}).get("schema", {"type": "string"})
+    said = "\n".join(str(message["content"]) for message in asked["messages"])
+    names = schema.get("properties", {})
+    if "steps" in names:
+        return _plan(said, wrong)
+    if "citations" in names:
+        return _grounded(str(asked["messages"][-1]["content"]))
+    return _any(schema)
+
+
+def _plan(said: str, wrong: bool) -> dict[str, Any]:
+    tool: dict[str, Any] = {"kind": "tool", "name": "get_filing", "arguments": {"filing_number": FILING}}
+    if wrong:
+        tool = {"kind": "tool", "name": "open_port", "arguments": {"instance_id": "i-7f3a9c21", "port": 22}}
+    told = {"kind": "reply", "text": "I have looked at it for you.", "needs": [0]}
+    done = "<observations>" in said
+    return {"steps": [] if done else [tool, told], "done": done, "reason": "as asked", "confidence": 0.9}
+
+
+def _grounded(body: str) -> dict[str, Any]:
+    """The first sentences of the first passage."""
+    try:
+        text = str(json.loads(body)["passages"][0]["text"])
+    except (ValueError, LookupError, TypeError):
+        return {"supported": False, "text": "", "citations": []}
+    sentences = re.split(r"(?<=[.!?])\s+", text)
+    return {"supported": True, "text": " ".join(sentences[:2])[:400], "citations": [1]}
+
+
+def _any(schema: dict[str, Any]) -> Any:
+    """The smallest value of this shape."""
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return _any(schema[key][0])
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    kind = schema.get("type", "string")
+    match kind[0] if isinstance(kind, list) else kind:
+        case "object":
+            properties = schema.get("properties", {})
+            return {name: _any(properties.get(name, {})) for name in schema.get("required", ())}
+        case "array":
+            return [_any(schema.get("items", {})) for _ in range(schema.get("minItems", 0))]
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return False
+        case "null":
+            return None
+    return "x" * schema.get("minLength", 0)
