@@ -67,7 +67,7 @@ class Deployment:
         self._wanted_brokers = brokers
         self._business: asyncio.subprocess.Process | None = None
         self._own_env = dict(env or {})
-        self._env: dict[str, str] = {}
+        self.env: dict[str, str] = {}  # settings of every service
         self._extra: dict[str, str] = {}
         self._wiring: Wiring | None = None
 
@@ -101,7 +101,7 @@ class Deployment:
             name = service if number == 0 else f"{service}-{number}"
             if name not in self.members:
                 self.members[name] = Member(
-                    service, number, {**self._env, **self._extra}, self.folder, self.exits.append
+                    service, number, {**self.env, **self._extra}, self.folder, self.exits.append
                 )
                 self.members[name].start()
         for name in self.members.keys() - {service if n == 0 else f"{service}-{n}" for service, n in names}:
@@ -133,12 +133,12 @@ class Deployment:
         await self._start_business()
         channels = self.folder / "channels.yaml"
         write_channels(channels, [CHANNEL], {TENANT: PACK})
-        self._env = self._settings(bootstrap, channels) | self._own_env
+        self.env = self._settings(bootstrap, channels) | self._own_env
         settings = Settings(
             bus="kafka",
             kafka_bootstrap_servers=bootstrap,
             kafka_replication=max(1, len(self.brokers)),
-            prefix=self._env["TANDEM_PREFIX"],
+            prefix=self.env["TANDEM_PREFIX"],
             shards=SHARDS,
             work_partitions=2,
             channels=channels,

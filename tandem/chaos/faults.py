@@ -11,7 +11,7 @@ from random import Random
 from tandem.chaos.brokers import stop_all
 from tandem.chaos.deployment import SESSION_S, Deployment
 from tandem.chaos.judge import Hit
-from tandem.chaos.load import CHANNEL, TENANT
+from tandem.chaos.load import CHANNEL, TENANT, Crowd
 from tandem.chaos.members import Member
 from tandem.chaos.model import ScriptedModel
 from tandem.chaos.plan import (
@@ -28,6 +28,7 @@ from tandem.chaos.plan import (
     RedisFault,
     Restart,
     Size,
+    Upgrade,
 )
 from tandem.chaos.poison import Hostile
 from tandem.errors import InvalidSettings, Unavailable
@@ -50,6 +51,7 @@ class Injection:
     hits: list[Hit] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)  # points that no process came to
     model: ScriptedModel | None = None
+    crowd: Crowd | None = None
     hostile: set[str] = field(default_factory=set)  # marks of hostile records that the bus took
 
     def hit(self, what: str) -> None:
@@ -109,6 +111,8 @@ async def inject(fault: Fault, injection: Injection) -> None:
             await _clocks(fault, injection)
         case Broker():
             await _brokers(fault, injection)
+        case Upgrade():
+            await _upgrade(fault, injection)
         case Model():
             await _outage(fault, injection)
 
@@ -262,3 +266,22 @@ async def _outage(fault: Model, injection: Injection) -> None:
     await asyncio.sleep(fault.outage_s)
     injection.model.away = False
     injection.hit("model back")
+
+
+async def _upgrade(fault: Upgrade, injection: Injection) -> None:
+    """Once every ticket waits for a person: each service becomes the next release, then this one again."""
+    crowd, wanted = injection.crowd, injection.size.tickets
+    if crowd is None:
+        raise InvalidSettings("nobody waits without customers")
+    crowd.experts.clear()
+    try:
+        while crowd.held < wanted:  # noqa: ASYNC110 - other tasks count
+            await asyncio.sleep(0.1)
+        for release in ("tandem.chaos.next_release", "tandem"):
+            for service in fault.services:
+                member = injection.member(service)
+                member.module = release
+                injection.hit(f"{service} is {'upgraded' if release != 'tandem' else 'rolled back'}")
+                await _replace(member)
+    finally:
+        crowd.experts.set()

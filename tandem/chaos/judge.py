@@ -44,6 +44,8 @@ class Verdict:
     p50_delay_ms: int
     p99_delay_ms: int
     recovery_s: float
+    published: int  # replies and ticket events, second copies left out
+    repeated: int  # second copies: the same again, which readers drop
     reminders: int  # of customers who fell silent
     early: int
     p99_late_ms: int
@@ -80,6 +82,7 @@ def judge(scene: Scene) -> Verdict:
     after = [why for story in stories for why in _after_takeover(edges.told.get(story.conversation, []))]
     waits = [wait for story in stories for wait in story.waits]
     delays = sorted(wait.until - wait.since for wait in waits if wait.until is not None)
+    published = {(one.topic, one.id, one.body) for one in edges.versions}
     late = sorted(_reminders(scene))
     early = [f"a reminder came {-ms} ms before it was due" for ms in late if ms < 0]
     return Verdict(
@@ -94,6 +97,8 @@ def judge(scene: Scene) -> Verdict:
         p50_delay_ms=_quantile(delays, 0.5),
         p99_delay_ms=_quantile(delays, 0.99),
         recovery_s=round(max((_recovery_ms(hit, waits) for hit in scene.faults), default=0) / 1000, 3),
+        published=len(published),
+        repeated=len(edges.versions) - len(published),
         reminders=len(late),
         early=len(early),
         p99_late_ms=_quantile(late, 0.99),

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -62,6 +62,9 @@ class Crowd:
     def __init__(self, wiring: Wiring, watch: Watch, scripts: Sequence[ScriptName], size: Size, seed: int) -> None:
         self.stories: list[Story] = []
         self.enough = asyncio.Event()
+        self.experts = asyncio.Event()  # cleared, nobody decides on approvals
+        self.experts.set()
+        self.held = 0  # approvals that wait for it
         self._wiring = wiring
         self._watch = watch
         self._scripts = scripts
@@ -91,7 +94,7 @@ class Crowd:
         conversation = conversation_id(TENANT, CHANNEL, thread)
         story = Story(number, name, conversation, self._wiring.clock.now())
         self.stories.append(story)
-        person = _Person(self._wiring, self._watch, story, thread, self._random)
+        person = _Person(self._wiring, self._watch, story, thread, self._random, self._experts_work)
         try:
             for turn in SCRIPTS[name].turns:
                 if not await self._patiently(person, turn):
@@ -101,6 +104,11 @@ class Crowd:
         finally:
             story.ended = self._wiring.clock.now()
             self._watch.forget(conversation)
+
+    async def _experts_work(self) -> None:
+        self.held += 1
+        await self.experts.wait()
+        self.held -= 1
 
     async def _patiently(self, person: _Person, turn: Turn) -> bool:
         """Whether the story goes on. Nobody gives up while faults are still being done to the platform."""
@@ -120,12 +128,21 @@ class Crowd:
 class _Person:
     """The customer of one story, and the expert who may come in."""
 
-    def __init__(self, wiring: Wiring, watch: Watch, story: Story, thread: str, random: Random) -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        watch: Watch,
+        story: Story,
+        thread: str,
+        random: Random,
+        experts_work: Callable[[], Awaitable[None]],
+    ) -> None:
         self._wiring = wiring
         self._watch = watch
         self._story = story
         self._thread = thread
         self._random = random
+        self._experts_work = experts_work
         self._channel = Channel(CHANNEL, tenant=TENANT, tandem=Tandem(wiring))
         self._read = 0  # replies that earlier turns have used up
 
@@ -196,6 +213,7 @@ class _Person:
         }
         if what == "approve":
             task = await self._task()
+            await self._experts_work()
             bound = {"effect": task.effect or "", "arguments_hash": task.arguments_hash or ""}
             return Approve(**about, ticket=task.ticket, approval=task.id, **bound)
         ticket = self._watch.edges.told[self._story.conversation][-1].reply.ticket

@@ -47,6 +47,7 @@ class Member:
         self.name = service if number == 0 else f"{service}-{number}"
         self.env = dict(env)
         self.point = ""
+        self.module = "tandem"  # what the next process runs
         self.starts = 0
         self._log = folder / f"{self.name}.log"
         self._ended = ended
@@ -129,7 +130,7 @@ class Member:
         with self._log.open("ab") as log:
             told = self._log.stat().st_size
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tandem", "run", self.service), env=env, stdin=-3, stdout=log, stderr=log
+                *(sys.executable, "-m", self.module, "run", self.service), env=env, stdin=-3, stdout=log, stderr=log
             )
         self.starts += 1
         telling = asyncio.create_task(self._told(told))

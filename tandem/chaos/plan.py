@@ -97,6 +97,14 @@ class Broker(_Value):
     outage_s: float = Field(30.0, ge=0)
 
 
+class Upgrade(_Value):
+    """While tickets wait for a person, every service becomes a release that writes fields this one does not know, and
+    this one again."""
+
+    kind: Literal["upgrade"]
+    services: tuple[ServiceName, ...] = SERVICES  # type: ignore[assignment]
+
+
 class Clocks(_Value):
     """Owners are restarted in turn, each time with a clock that is off by another amount."""
 
@@ -106,7 +114,7 @@ class Clocks(_Value):
 
 
 Fault: TypeAlias = Annotated[
-    Kill | Points | RedisFault | Freeze | Restart | Noise | Poison | Model | Broker | Clocks,
+    Kill | Points | RedisFault | Freeze | Restart | Noise | Poison | Model | Broker | Clocks | Upgrade,
     Field(discriminator="kind"),
 ]
 

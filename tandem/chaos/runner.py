@@ -63,7 +63,7 @@ async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: 
     first_exit, said = len(deployment.exits), deployment.said()
     watch = Watch(deployment.wiring.bus())
     watching = await watch.start()
-    crowd = Crowd(deployment.wiring, watch, plan.scripts, size, seed)
+    crowd = injection.crowd = Crowd(deployment.wiring, watch, plan.scripts, size, seed)
     try:
         await _load_and_faults(plan, size, crowd, injection, deployment)
         await asyncio.sleep(QUIET_S)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import uvloop
@@ -30,12 +34,16 @@ ORDER: Final = (
     "timers",
     "noise",
     "model",
+    "wait",
 )
 FELT: Final = {
     "redis-flush": ("index is off",),
     "redis-kill": ("index is off",),
     "redis-regress": ("index is off",),
     "zombie": ("fenced",),
+    "poison": ("message not handled", "message dead-lettered"),
+    "rolling": ("service stopped",),
+    "timers": ("service stopped",),
 }
 """What the services' logs must have said, or the plan's faults were none."""
 
@@ -77,3 +85,25 @@ def test_the_promise_is_kept(name: str, deployed: tuple[asyncio.Runner, Deployme
     assert outcome.verdict.done + outcome.verdict.waiting == outcome.verdict.tickets
     assert [text for text in FELT.get(name, ()) if not outcome.said[text]] == []
     assert (tmp_path / f"{name}.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.connected
+def test_what_the_operator_sees_afterwards(deployed: tuple[asyncio.Runner, Deployment]) -> None:
+    """Redis says what the log says, and nothing is stuck; the dead letters of the plans are counted by reason."""
+    runner, deployment = deployed
+    runner.run(deployment.serve(PLANS["calm"], {}))
+
+    async def tandem(*arguments: str) -> tuple[int, dict[str, Any]]:
+        command, env = [sys.executable, "-m", "tandem", *arguments, "--json"], {**os.environ, **deployment.env}
+        done = await asyncio.to_thread(subprocess.run, command, env=env, cwd=ROOT, capture_output=True, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    code, state = runner.run(tandem("state", "verify"))
+    assert [shard["differences"] for shard in state["shards"]] == [[]] * 4
+    assert (code, state["agrees"]) == (0, True)
+    code, seen = runner.run(tandem("doctor"))
+    assert [finding for finding in seen["findings"] if finding["level"] == "error"] == []
+    assert (code, seen["well"]) == (0, True)
+    assert set(seen["lag"]) == {
+        *("router", "planner (owner)", "planner (worker)", "rag_agent", "function_agent", "executor", "memory")
+    }

@@ -199,3 +199,9 @@ def test_a_reminder_is_compared_with_when_it_was_due(came_at: int, early: int, l
     silent = story(script="silent")
     found = judge(Scene(stories=[silent], edges=edges, effects=[], reminded_after_ms=8_000))
     assert (found.reminders, found.early, found.p99_late_ms, found.kept) == (1, early, late_ms, not early)
+
+
+def test_second_copies_are_counted_and_are_nothing_wrong() -> None:
+    edges = Edges(versions=[sighting("r", b"a"), sighting("r", b"a")])
+    found = judge(Scene(stories=[], edges=edges, effects=[]))
+    assert (found.published, found.repeated, found.kept) == (1, 1, True)
