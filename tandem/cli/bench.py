@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tandem import telemetry
@@ -70,18 +72,30 @@ def pipeline(
 def star(
     data: Annotated[Path, typer.Option(help="STAR's folder: dialogues_<split>.jsonl, sop/, apis/.", exists=True)],
     mode: Annotated[
-        Literal["free"], typer.Option(help="free: the dialogues' customers against the platform.")
+        Literal["decisions", "free"],
+        typer.Option(help="decisions: at every step of the recorded agent; free: the customers against the platform."),
     ] = "free",
     split: Annotated[str, typer.Option(help="Which dialogues.")] = "dev",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many dialogues, in turn over the tasks.")] = 40,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many dialogues (free: 40 by default, in turn over the tasks).")
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Folder of trained models; without it they are trained first, and kept.", exists=True),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="decisions: also write a page with tables and plots.")] = None,
     tasks: Annotated[str, typer.Option(help="Only these procedures, comma-separated.")] = "",
     bus: Annotated[Literal["local", "kafka"], typer.Option(help="kafka: at TANDEM_KAFKA_BOOTSTRAP_SERVERS.")] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Play dialogues that people wrote elsewhere through the whole platform, judged by their own recorded calls."""
+    """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded."""
+    chosen = [task for task in tasks.split(",") if task]
+    if mode == "decisions":
+        _decisions(data, split, limit, chosen, models, report, as_json)
+        return
     from tandem.bench.star.free import run
 
-    chosen = [task for task in tasks.split(",") if task]
+    limit = limit or 40
     with own_home(bus) as settings:
         figures = uvloop.run(run(settings, data, split, limit, chosen))
     if as_json:
@@ -92,3 +106,32 @@ def star(
         cells = (row["dialogues"], f"{row['success_rate']:.0%}", row["unsafe_calls"], row["turns_mean"])
         table.add_row(name, *map(str, cells))
     console().print(table)
+
+
+def _decisions(
+    data: Path, split: str, limit: int | None, tasks: list[str], models: Path | None, report: Path | None, as_json: bool
+) -> None:
+    from tandem.bench.star import decisions_run
+
+    with progress("decisions") as update:
+        found = decisions_run.measure(data, split, limit, tasks, models, update)
+    if report is not None:
+        report.write_text(decisions_run.page(found), encoding="utf-8")
+        typer.echo(f"{report} is written", err=True)
+    if as_json:
+        print_json(found.figures)
+        return
+    table = Table("procedure", "points", "next action", "API", "parameter", "call")
+    for name, row in {**found.figures["by_task"], "all": found.figures}.items():
+        rates = (row[key] for key in ("next_action_accuracy", "api_accuracy", "parameter_accuracy", "call_exact"))
+        table.add_row(name, str(row["points"]), *("–" if rate is None else f"{rate:.1%}" for rate in rates))
+    console().print(table)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr. Yields what moves it: done, of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,59 @@
+"""The small models for STAR: trained from its train split, and kept by the hash of what they were trained from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tandem.bench.star.points import Recorded, read_catalogue, read_points
+from tandem.brains import artefact
+from tandem.brains.brains import Brains
+from tandem.brains.learning.moments import Moment
+from tandem.brains.values import Embed, Procedure
+
+RECIPE = "1"
+"""Changes with the code that trains."""
+
+Say = Callable[[str], None]
+
+
+def moments(dialogues: Iterable[Recorded]) -> list[Moment]:
+    """What training wants of recorded dialogues."""
+    return [
+        Moment(point.situation, dialogue.id, point.task, point.kind, point.step, point.params, point.text)
+        for dialogue in dialogues
+        for point in dialogue.points
+    ]
+
+
+def models(data: Path, given: Path | None, cache: Path, embed: Embed, say: Say) -> Brains:
+    """Those in the folder `given`; else those in the cache, trained first if they are not there."""
+    catalogue = read_catalogue(data)
+    procedures = list(catalogue.values())
+    if given is not None:
+        return artefact.load(given, procedures, embed)
+    folder = cache / f"star-{content_hash(data)}"
+    if not (folder / artefact.WORDS).exists():
+        say(f"training on {data}; the models are kept in {folder}")
+        train_into(folder, data, catalogue, embed, say)
+    else:
+        say(f"models of {folder}")
+    return artefact.load(folder, procedures, embed)
+
+
+def train_into(folder: Path, data: Path, catalogue: dict[str, Procedure], embed: Embed, say: Say) -> None:
+    from tandem.brains.learning.train import train
+
+    recorded = moments(read_points(data, "train", catalogue))
+    trained = train(recorded, list(catalogue.values()), embed, datetime.now(UTC).date(), say)
+    artefact.save(folder, trained.brains, trained.steps)
+
+
+def content_hash(data: Path) -> str:
+    """Of what training reads. Procedures without train dialogues do not count: they need no training."""
+    digest = hashlib.blake2b(RECIPE.encode(), digest_size=8)
+    digest.update((data / "dialogues_train.jsonl").read_bytes())
+    digest.update((data / "DERIVED_action_types.json").read_bytes())
+    return digest.hexdigest()

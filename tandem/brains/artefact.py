@@ -1,0 +1,79 @@
+"""Trained models as files: numbers in one archive, everything else in one JSON beside it. No code is in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tandem.brains.brains import Brains
+from tandem.brains.compiled import compile_procedures
+from tandem.brains.extraction import Extractor, Learnt
+from tandem.brains.linear import Linear
+from tandem.brains.policy import Policy, with_learnt_steps
+from tandem.brains.trees import Trees
+from tandem.brains.values import Embed, Procedure, Step
+from tandem.errors import InvalidPack
+
+VERSION = 1
+NUMBERS = "brains.npz"
+WORDS = "brains.json"
+FOLDER = "models"
+"""Of a pack, where its models are."""
+
+
+def save(folder: Path, brains: Brains, learnt_steps: Mapping[str, Sequence[Step]]) -> None:
+    """Write the models. A reader never sees half of them: the JSON is written last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    policy, extractor = brains.policy, brains.extractor
+    arrays = {"linear": policy.linear.weights.astype(np.float16)}
+    trees = {
+        "procedures": policy.procedure_trees,
+        "steps": policy.step_trees,
+        "values": extractor.values,
+        "presence": extractor.presence,
+    }
+    for name, one in trees.items():
+        arrays |= one.arrays(name)
+    np.savez_compressed(folder / NUMBERS, **arrays)  # type: ignore[arg-type]
+    body = {
+        "version": VERSION,
+        "facts": dict(brains.facts),
+        "rejection": brains.rejection,
+        "vocabulary": list(policy.linear.vocabulary),
+        "labels": policy.linear.labels,
+        "tasks": policy.linear.tasks,
+        "learnt": asdict(extractor.learnt),
+        "steps": {name: [asdict(step) for step in steps] for name, steps in learnt_steps.items()},
+    }
+    draft = folder / f".{WORDS}"
+    draft.write_text(json.dumps(body), encoding="utf-8")
+    draft.rename(folder / WORDS)
+
+
+def load(folder: Path, procedures: Sequence[Procedure], embed: Embed) -> Brains:
+    """The models for these procedures, which may be more than those they were trained with. Raises InvalidPack."""
+    try:
+        body: dict[str, Any] = json.loads((folder / WORDS).read_text(encoding="utf-8"))
+        with np.load(folder / NUMBERS) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise InvalidPack(
+            folder.name, [f"no models can be read from {folder} ({error}): run `tandem pack train`"]
+        ) from error
+    if body["version"] != VERSION:
+        raise InvalidPack(folder.name, [f"models of version {body['version']}, not {VERSION}: run `tandem pack train`"])
+    learnt = {name: [Step(**step) for step in steps] for name, steps in body["steps"].items()}
+    compiled = compile_procedures([with_learnt_steps(one, learnt) for one in procedures], embed)
+    vocabulary = {name: at for at, name in enumerate(body["vocabulary"])}
+    weights = arrays["linear"].astype(np.float32)
+    linear = Linear(vocabulary, tuple(body["labels"]), tuple(body["tasks"]), weights)
+    policy = Policy(linear, Trees.of_arrays(arrays, "procedures"), Trees.of_arrays(arrays, "steps"), compiled, embed)
+    extractor = Extractor(
+        Learnt(**body["learnt"]), Trees.of_arrays(arrays, "values"), Trees.of_arrays(arrays, "presence")
+    )
+    return Brains(policy, extractor, body["rejection"], body["facts"])

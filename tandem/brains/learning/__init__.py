@@ -1,0 +1,1 @@
+"""Training of the small models. Needs LightGBM (`tandem[train]`); what it makes runs without."""
