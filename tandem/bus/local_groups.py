@@ -137,7 +137,7 @@ class LocalConsumer:
         """Stop fetching at once, then let the listener finish, as long as the session lasts."""
         owned, seconds = sorted(self._owned), self._group.ports.session_s
         for cursor in self._cursors.values():
-            cursor.log.watchers.discard(self)
+            cursor.log.watchers.pop(self, None)
             cursor.log.forget_below(cursor.log.end)
         self._cursors = {}
         if owned and self._listener:
@@ -166,7 +166,7 @@ class LocalConsumer:
                 return
         for cursor in cursors.values():
             cursor.held = False
-            cursor.log.watchers.add(self)
+            cursor.log.watchers[self] = None
         self.wake()
 
     def abandon(self) -> None:

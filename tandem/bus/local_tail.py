@@ -38,7 +38,7 @@ class Log:
     at: TopicPartition
     budget: Budget
     end: int = 0
-    watchers: set[Watcher] = field(default_factory=set)
+    watchers: dict[Watcher, None] = field(default_factory=dict)  # in the order they came
     _tail: deque[Record] = field(default_factory=deque)
 
     def moved_to(self, end: int) -> bool:

@@ -1,0 +1,134 @@
+"""One seed: a deployment, its customers, its misfortunes, and what the invariants say of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random as global_random
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from services.planner.core import OwnerPolicy
+from tandem.channels import load_channels, write_channels
+from tandem.chaos.simulation.history import History
+from tandem.chaos.simulation.invariants import Evidence, Violation, check
+from tandem.chaos.simulation.loop import VirtualLoop
+from tandem.chaos.simulation.people import CHANNEL, TENANT, Customers, Experts, Story
+from tandem.chaos.simulation.stage import Stage
+from tandem.chaos.simulation.world import PACK
+from tandem.client import Channel, Tandem
+from tandem.contracts.topics import TOPICS
+from tandem.contracts.values import Millis
+from tandem.packs.registry import Packs
+from tandem.settings import Settings
+from tandem.wiring import Wiring
+
+STORIES = 6
+FAULTS_S = 60.0
+QUIET_S = 45.0
+"""Virtual seconds after the last story: sessions end, late requests land, tickets close."""
+KEEP_CLOSED_MS = OwnerPolicy().keep_closed_ms
+EPOCH_MS = 1_700_000_000_000
+
+
+class Outcome(NamedTuple):
+    """What came of a seed."""
+
+    seed: int
+    violations: list[Violation]
+    tickets: int
+    effects: int
+    faults: list[str]
+    digest: str
+
+
+class VirtualClock:
+    """Wall and boot time of the virtual loop."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> Millis:
+        return EPOCH_MS + round(self._loop.time() * 1000)
+
+    def boot(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def simulate(seed: int, home: Path | None = None) -> Outcome:
+    """Play a seed. The same seed gives the same run, to the last byte."""
+    with contextlib.ExitStack() as stack:
+        folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-sim-")))
+        stack.enter_context(_seeded(seed))
+        loop = VirtualLoop(Random(f"loop {seed}"))
+        try:
+            return loop.run_until_complete(_play(seed, folder, loop))  # type: ignore[no-any-return]
+        finally:
+            loop.close()
+            _bury()
+
+
+def _bury() -> None:
+    """What dead processes leave behind is finalised: their coroutines wake once more, to a loop that is gone."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Identifiers and the tracer's numbers follow from the seed too."""
+    numbers, real = Random(f"ids {seed}"), uuid.uuid4
+    before = global_random.getstate()
+    global_random.seed(f"global {seed}")
+    uuid.uuid4 = lambda: uuid.UUID(int=numbers.getrandbits(128), version=4)
+    collecting = gc.isenabled()
+    gc.disable()  # what the dead leave behind is finalised at the end, not at a moment that no seed decides
+    try:
+        yield
+    finally:
+        uuid.uuid4 = real
+        global_random.setstate(before)
+        if collecting:
+            gc.enable()
+
+
+async def _play(seed: int, home: Path, loop: VirtualLoop) -> Outcome:
+    for name, text in PACK.items():
+        path = home / "packs" / "simulated" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    write_channels(home / "channels.yaml", [CHANNEL], {TENANT: "simulated"})
+    random = Random(seed)
+    packs, channels = Packs(home / "packs", home / "frozen"), load_channels(home / "channels.yaml")
+    stage = Stage(loop, VirtualClock(loop), home, packs, channels, random)
+    await stage.broker.create_topics(list(TOPICS.values()))
+    await stage.broker.start()
+    stage.start()
+    outside = Wiring(Settings(home=home, http_port=None), clock=stage.clock, bus=stage.broker, channels=channels)
+    customers = Customers(Channel(CHANNEL, tenant=TENANT, tandem=Tandem(outside)), Random(f"customers {seed}"))
+    experts = Experts(stage.broker, stage.world, Random(f"experts {seed}"))
+    background = [asyncio.ensure_future(work) for work in (customers.read(), experts.work(), stage.misfortunes(FAULTS_S))]
+    wishes = ("reset", "pay", "look")
+    stories = [Story(n, random.choice(wishes), random.random() < 0.85) for n in range(STORIES)]  # type: ignore[arg-type]
+    await asyncio.gather(*(customers.live(story) for story in stories))
+    await background[-1]
+    await asyncio.sleep(QUIET_S)
+    failures = [Violation(0, failure) for failure in loop.failures[:3]]
+    found = check(Evidence(History(stage.broker), stage, stories, KEEP_CLOSED_MS))
+    for task in background:
+        task.cancel()
+    return Outcome(
+        seed, [*failures, *found], len(stories), len(stage.world.effects), stage.faults, stage.broker.digest
+    )
