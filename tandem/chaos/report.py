@@ -19,6 +19,8 @@ LANES: Final = 4
 COLOURS: Final = {"came": "#4c78a8", "ended": "#54a24b", "under way": "#f58518"}
 FAULT: Final = "#d62728"
 MAX_LABELS: Final = 60
+LABEL: Final = 100
+"""Room for a fault's name, in pixels."""
 SLOWEST: Final = 10
 
 Line = Sequence[tuple[Millis, int]]
@@ -139,5 +141,7 @@ class _Frame:
             )
             if len(hits) <= MAX_LABELS:
                 y = TOP - 20 + 12 * (place % LANES)
-                parts.append(f'<text x="{x + 2}" y="{y}" font-size="9" fill="{FAULT}">{escape(hit.what)}</text>')
+                side = "end" if x > WIDTH - LABEL else "start"
+                label = f'<text x="{x + 2}" y="{y}" font-size="9" fill="{FAULT}" text-anchor="{side}">'
+                parts.append(f"{label}{escape(hit.what)}</text>")
         return parts
