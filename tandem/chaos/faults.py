@@ -126,7 +126,8 @@ async def _kill(fault: Kill, injection: Injection) -> None:
 
 
 async def _points(fault: Points, injection: Injection) -> None:
-    """One chain per service: each process is armed with the next point."""
+    """One chain per service: each process is armed with the next point. While owners die nothing reaches the others, so
+    they come last."""
     turn = asyncio.Semaphore(CHAINS)
 
     async def chain(service: str) -> None:
@@ -139,7 +140,8 @@ async def _points(fault: Points, injection: Injection) -> None:
                 member.point = ""
                 member.kill()
 
-    await asyncio.gather(*(chain(service) for service in fault.services))
+    await asyncio.gather(*(chain(service) for service in fault.services if service != "planner"))
+    await asyncio.gather(*(chain(service) for service in fault.services if service == "planner"))
 
 
 async def _chain(member: Member, points: tuple[str, ...], injection: Injection) -> None:
