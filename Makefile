@@ -6,10 +6,10 @@ UV := $(shell command -v uv 2>/dev/null || echo $(UV_HOME)/bin/uv)
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint up proto schemas clean
+.PHONY: help demo test test-k8s lint up proto schemas clean
 
 help:  ## Show this help
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Neither needs rights, nor touches the system's Python: a virtual environment, or a folder where there is pip but no venv.
 $(UV_HOME)/bin/uv:
@@ -37,6 +37,9 @@ lint: .venv/.synced  ## Style, types, import rules, packs
 
 test: lint  ## Everything: lint, types, import rules, and all tests, also on a real Kafka and a real Redis
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-k8s: .venv/.synced  ## The manifests on a real kube-apiserver with the operators' CRDs and kubeconform; builds them first
+	$(BIN)/pytest -m kubernetes tests/deploy
 
 proto: .venv/.synced  ## Generate the gRPC stubs
 	$(BIN)/python -m tandem.rpc.generate

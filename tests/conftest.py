@@ -1,5 +1,5 @@
 """Tests marked `connected` run on a real Kafka: TANDEM_KAFKA_BOOTSTRAP_SERVERS, or one that is started here. Tests marked
-`prometheus` run a real Prometheus."""
+`prometheus` run a real Prometheus, those marked `kustomize` render the manifests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deploy import tools as manifests
 from tests.kafka.server import KafkaServer, missing
 from tests.prometheus import server as prometheus
 
@@ -20,6 +21,8 @@ def _without(item: pytest.Item) -> str | None:
     """What the test needs and cannot have here. One that kills its broker needs a broker of its own."""
     if item.get_closest_marker("prometheus") is not None and prometheus.missing():
         return "Prometheus"
+    if item.get_closest_marker("kustomize") is not None and manifests.missing():
+        return "kustomize"
     if item.get_closest_marker("connected") is None or not missing():
         return None
     given = bool(os.environ.get(BOOTSTRAP)) and "own_kafka" not in getattr(item, "fixturenames", ())
@@ -29,6 +32,8 @@ def _without(item: pytest.Item) -> str | None:
 def _how(without: str) -> str:
     if without == "Prometheus":
         return f"put {' and '.join(prometheus.missing())} on the PATH"
+    if without == "kustomize":
+        return f"put one of {', '.join(manifests.missing())} on the PATH"
     return f"install Java 17 and Maven ({', '.join(missing())} missing) or, for most of them, set {BOOTSTRAP}"
 
 

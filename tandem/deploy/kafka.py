@@ -23,7 +23,8 @@ def topics() -> list[Object]:
     return [
         _object(
             "KafkaTopic",
-            f"{PREFIX}.{topic.name}",
+            f"{PREFIX}.{topic.name}".replace("_", "-"),  # as Kubernetes takes it
+            topicName=f"{PREFIX}.{topic.name}",
             partitions=partitions[topic.spread],
             replicas=REPLICAS,
             config=topic_settings(topic, REPLICAS),
