@@ -90,7 +90,7 @@ def port_state(store: Store, instance_id: str, port: int) -> models.PortState:
 
 def mailbox_orders(store: Store, email: str) -> models.MailboxOrders:
     account = store.get("accounts", email)
-    mine = [row for row in store.all("orders") if row["email"] == account["email"] and row["category"] == "mailbox"]
+    mine = [row for row in store.of("orders", account["email"]) if row["category"] == "mailbox"]
     mine.sort(key=lambda row: str(row["purchased"]), reverse=True)
     orders = [models.Order.model_validate(row) for row in mine if row["status"] not in ("cancelled", "refunded")]
     return models.MailboxOrders(

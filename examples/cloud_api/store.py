@@ -27,6 +27,7 @@ STEPS = (
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, position INTEGER, body TEXT, PRIMARY KEY (kind, id));
+CREATE INDEX IF NOT EXISTS of_whom ON records (kind, json_extract(body, '$.email'), position);
 CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, key TEXT UNIQUE, started REAL, request TEXT);
 CREATE TABLE IF NOT EXISTS effects (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, operation TEXT, key TEXT UNIQUE, request TEXT, response TEXT,
@@ -104,6 +105,14 @@ class Store:
 
     def all(self, kind: str) -> list[Row]:
         rows = self._db.execute("SELECT body FROM records WHERE kind = ? ORDER BY position", (kind,))
+        return [json.loads(body) for (body,) in rows]
+
+    def of(self, kind: str, email: str) -> list[Row]:
+        """Whatever of a kind belongs to an account."""
+        rows = self._db.execute(
+            "SELECT body FROM records WHERE kind = ? AND json_extract(body, '$.email') = ? ORDER BY position",
+            (kind, email),
+        )
         return [json.loads(body) for (body,) in rows]
 
     def change(self, kind: str, ident: str, **fields: Any) -> None:
