@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
+from services.function_agent import small
 from services.function_agent.assembly import assemble, conversation
 from services.function_agent.extraction import ModelPolicy, complete
 from services.function_agent.selection import by_meaning, by_words, describe, rank
@@ -27,6 +29,9 @@ async def assemble_call(task: AssembleCall, packs: Packs, llm: Llm, policy: Mode
     if not tools:
         raise Refused("unknown-tool", f"the pack {pack.name!r} has none of {', '.join(task.tools) or 'no tools given'}")
     call, rung = (assemble(task, pack, tools[0]), "rule") if len(tools) == 1 else await _choose(task, pack, tools, llm)
+    if call.missing and conversation(task):
+        better = await asyncio.to_thread(small.complete, task, pack, call)
+        call, rung = better, "small" if better != call else rung
     if call.missing and policy.seconds > 0 and conversation(task):
         return await _with_model(task, pack, call, llm, policy, rung)
     return Result(call, rung=rung)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tandem.brains.brains import Brains
 from tandem.brains.compiled import compile_procedures
@@ -57,23 +58,33 @@ def save(folder: Path, brains: Brains, learnt_steps: Mapping[str, Sequence[Step]
 
 def load(folder: Path, procedures: Sequence[Procedure], embed: Embed) -> Brains:
     """The models for these procedures, which may be more than those they were trained with. Raises InvalidPack."""
-    try:
-        body: dict[str, Any] = json.loads((folder / WORDS).read_text(encoding="utf-8"))
-        with np.load(folder / NUMBERS) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise InvalidPack(
-            folder.name, [f"no models can be read from {folder} ({error}): run `tandem pack train`"]
-        ) from error
-    if body["version"] != VERSION:
-        raise InvalidPack(folder.name, [f"models of version {body['version']}, not {VERSION}: run `tandem pack train`"])
+    body, arrays = _read(folder)
     learnt = {name: [Step(**step) for step in steps] for name, steps in body["steps"].items()}
     compiled = compile_procedures([with_learnt_steps(one, learnt) for one in procedures], embed)
     vocabulary = {name: at for at, name in enumerate(body["vocabulary"])}
     weights = arrays["linear"].astype(np.float32)
     linear = Linear(vocabulary, tuple(body["labels"]), tuple(body["tasks"]), weights)
     policy = Policy(linear, Trees.of_arrays(arrays, "procedures"), Trees.of_arrays(arrays, "steps"), compiled, embed)
-    extractor = Extractor(
-        Learnt(**body["learnt"]), Trees.of_arrays(arrays, "values"), Trees.of_arrays(arrays, "presence")
-    )
-    return Brains(policy, extractor, body["rejection"], body["facts"])
+    return Brains(policy, _extractor(body, arrays), body["rejection"], body["facts"])
+
+
+def load_extractor(folder: Path) -> Extractor:
+    """What fills parameters, alone: it needs neither procedures nor an encoder. Raises InvalidPack."""
+    return _extractor(*_read(folder))
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    try:
+        body: dict[str, Any] = json.loads((folder / WORDS).read_text(encoding="utf-8"))
+        with np.load(folder / NUMBERS) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        wrong = f"no models can be read from {folder} ({error}): run `tandem pack train`"
+        raise InvalidPack(folder.name, [wrong]) from error
+    if body["version"] != VERSION:
+        raise InvalidPack(folder.name, [f"models of version {body['version']}, not {VERSION}: run `tandem pack train`"])
+    return body, arrays
+
+
+def _extractor(body: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Extractor:
+    return Extractor(Learnt(**body["learnt"]), Trees.of_arrays(arrays, "values"), Trees.of_arrays(arrays, "presence"))

@@ -51,7 +51,8 @@ class Brains:
         return self.policy.see(situation)
 
     def _api(self, name: str) -> Api:
-        return next(one.procedure.api for one in self.policy.procedures if one.procedure.api.name == name)
+        procedures = [one.procedure for one in self.policy.procedures]
+        return next(api for one in procedures for api in (one.api, *one.others) if api.name == name)
 
 
 def rejection(ranked: Sequence[Ranked]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,9 +58,11 @@ class Extractor:
         wanted = {p.name for p, score in zip(chosen, scores, strict=True) if score > 0}
         return {name: value for name, (value, _) in best.items() if name in wanted}
 
-    def best(self, reader: Reader, parameters: Sequence[Parameter]) -> dict[str, tuple[str, float]]:
-        """Of each parameter that has candidates the best, and its score."""
-        found = [(parameter, reader.find(parameter)) for parameter in parameters]
+    def best(
+        self, reader: Reader, parameters: Sequence[Parameter], sources: Collection[str] = SOURCES
+    ) -> dict[str, tuple[str, float]]:
+        """Of each parameter that has candidates from these sources the best, and its score in log odds."""
+        found = [(p, [one for one in reader.find(p) if one.source in sources]) for p in parameters]
         rows = [candidate_rows(reader, self.learnt, p, candidates) for p, candidates in found if candidates]
         if not rows:
             return {}

@@ -4,7 +4,7 @@ dialogue has no linear score, and is ranked by its graph and its texts."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp
 
@@ -108,7 +108,7 @@ def with_learnt_steps(procedure: Procedure, learnt: Mapping[str, Sequence[Step]]
     more = tuple(
         step for step in learnt.get(procedure.name, ()) if all(step.name != own.name for own in procedure.steps)
     )
-    return Procedure(procedure.name, procedure.steps + more, procedure.edges, procedure.api, procedure.scope)
+    return replace(procedure, steps=procedure.steps + more)
 
 
 __all__ = ["NAN", "Policy", "Ranked", "chance", "look", "standing", "with_learnt_steps"]

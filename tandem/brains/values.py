@@ -73,7 +73,8 @@ class Procedure:
     steps: tuple[Step, ...]
     edges: Mapping[str, str]
     api: Api
-    scope: str = ""  # what is said to a customer who wants something else
+    scope: str = ""  # what it is for, in words that customers are told
+    others: tuple[Api, ...] = ()  # that it calls beside its main one
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -128,6 +129,29 @@ def _tenants_of(settings: Settings, pack: str) -> list[str]:
     if not found:
         raise InvalidSettings(f"no tenant of {settings.channels} has the pack {pack!r}; name one with --tenant")
     return found
+
+
+@app.command()
+def train(
+    folder: Folder,
+    as_json: AsJson = False,
+) -> None:
+    """Train the pack's small models from its examples and its recorded dialogues (dialogues/*.jsonl), into models/."""
+    from tandem.brains.learning.pack import train_pack
+    from tandem.embedded.sentences import Sentences
+
+    quiet()
+    today = datetime.now(UTC).date()
+    try:
+        facts = train_pack(folder, Sentences(), today, lambda text: typer.echo(text, err=True))
+    except InvalidPack as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        json.dump(facts, sys.stdout)
+        typer.echo()
+        return
+    typer.echo(f"{folder / 'models'}: trained on {facts['moments']} steps, {facts['date']}, {facts['figures']}")
 
 
 @app.command("try")

@@ -48,7 +48,8 @@ def train(recorded: Sequence[Moment], procedures: Sequence[Procedure], embed: Em
     ranking = Policy(first.linear, rankers.procedures, rankers.steps, compiled, embed)
     threshold, figures = _threshold(ranking, moments, first)
     say("parameters")
-    extractor = parameters.fit(*recorded_calls(usable, {one.procedure.api.name: one.procedure.api for one in compiled}))
+    apis = {api.name: api for one in procedures for api in (one.api, *one.others)}
+    extractor = parameters.fit(*recorded_calls(usable, apis))
     facts = {
         "data": data_hash(usable),
         "date": today.isoformat(),
