@@ -204,17 +204,26 @@ class Owner:
             tasks.append(self._tasks.pop(partition))
             self._kept[partition] = shard
             self._paused.discard(partition)
-        if tasks and self._crash is None:
-            _, late = await asyncio.wait(tasks, timeout=self._policy.drain_s)
-            await self._cancel(late)
-            try:
-                await asyncio.wait_for(self._commits.flush(), FLUSH_S)
-            except (RetryableError, TimeoutError) as error:
-                logger.warning("revoked before offsets were committed", extra={"error": str(error)})
-        for _, partition in partitions:
-            self._commits.forget(partition)
-        telemetry.gauge(telemetry.names.SHARDS, len(self._shards))
+        try:
+            if tasks and self._crash is None:
+                await self._drain(tasks)
+        finally:
+            for _, partition in partitions:
+                self._commits.forget(partition)
+            telemetry.gauge(telemetry.names.SHARDS, len(self._shards))
         self._core.kill("owner.12")
+
+    async def _drain(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Nobody is at work on a shard when this ends, however it ends: the group may not wait as long as the policy, and
+        a shard that is given back begins anew."""
+        try:
+            await asyncio.wait(tasks, timeout=self._policy.drain_s)
+        finally:
+            await self._cancel([task for task in tasks if not task.done()])
+        try:
+            await asyncio.wait_for(self._commits.flush(), FLUSH_S)
+        except (RetryableError, TimeoutError) as error:
+            logger.warning("revoked before offsets were committed", extra={"error": str(error)})
 
     def _note_crash(self, task: asyncio.Task[None]) -> None:
         """A shard ends by being stopped; anything else ends the owner."""

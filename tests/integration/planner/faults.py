@@ -53,6 +53,22 @@ class FreezingBus(Wrapped):
         return await self._bus.append(topic, partition, records)
 
 
+class StuckBus(Wrapped):
+    """Publishes hang until they may go on."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus)
+        self.free = asyncio.Event()
+        self.free.set()
+        self.waiting = asyncio.Event()
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        if not self.free.is_set():
+            self.waiting.set()
+            await self.free.wait()
+        await self._bus.publish(messages)
+
+
 class FailingBus(Wrapped):
     """Fails the appends and publishes for which `fails` says so, before they land, after, or with a late landing."""
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from services.planner.core import OwnerPolicy
 from services.planner.shard import Shard
-from tandem.bus.base import NewRecord
+from tandem.bus.base import NewRecord, TopicPartition
 from tandem.clock import SystemClock
-from tandem.contracts.topics import TICKET_STATE
+from tandem.contracts.topics import TICKET_INBOX, TICKET_STATE
 from tandem.errors import IndexUnavailable
 from tandem.fenced_log import FencedLog
 from tandem.redis import Redis
-from tests.integration.planner.faults import FailingBus, FreezingBus
+from tests.integration.planner.faults import FailingBus, FreezingBus, StuckBus
 from tests.integration.planner.test_owner_crashes import POINTS, WAVE, talk
-from tests.integration.planner.world import POLICY, Point, Running, World, answered, check, crashes, die, until
+from tests.integration.planner.world import (
+    POLICY,
+    SHARDS,
+    Point,
+    Running,
+    World,
+    answered,
+    check,
+    crashes,
+    die,
+    until,
+)
 
 
 @pytest.mark.asyncio
@@ -135,6 +147,32 @@ async def freeze_and_check(world: World) -> None:
 async def test_a_frozen_owner_is_fenced(world: World) -> None:
     """What it appends when it comes back is invalid, and it publishes nothing of it."""
     await freeze_and_check(world)
+    await answered(world)
+
+
+@pytest.mark.asyncio
+async def test_the_group_waits_less_long_than_the_work_takes(world: World) -> None:
+    """Revoked while a publish hangs, and given back: nobody may still be at work on the shard that is begun anew."""
+    bus = StuckBus(world.bus)
+    partitions = [TopicPartition(TICKET_INBOX.name, number) for number in range(SHARDS)]
+    owner = world.owner(bus=bus, policy=replace(POLICY, drain_s=60.0))
+    async with Running(owner):
+        await world.send(*WAVE)
+        await until(world.settled)
+        bus.free.clear()
+        await world.send(*WAVE)
+        await bus.waiting.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(owner.on_revoked(partitions), 0.1)
+        at_work = [task for task in asyncio.all_tasks() if task.get_name().startswith("shard ")]
+        assert at_work == []
+        bus.free.set()
+        await owner.on_assigned(partitions)
+        for at in partitions:
+            owner._consumer.seek(at, await world.committed(at.partition))
+        await world.send(*WAVE)
+        await until(world.settled)
+    await check(world)
     await answered(world)
 
 
