@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -45,7 +47,9 @@ def command(
     brokers = max(plan.brokers for plan in chosen)
 
     async def work() -> list[Outcome]:
-        outcomes = []
+        outcomes: list[Outcome] = []
+        if task := asyncio.current_task():  # what was started is stopped
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         with tempfile.TemporaryDirectory(prefix="tandem-chaos-") as folder:
             async with Deployment(
                 Path(folder), packs, bootstrap=bootstrap, jars=kafka_jars, brokers=brokers
@@ -57,7 +61,10 @@ def command(
                         sys.stderr.write(f"  {line}\n")
         return outcomes
 
-    outcomes = run_async(work())
+    try:
+        outcomes = run_async(work())
+    except asyncio.CancelledError:
+        raise typer.Exit(143) from None
     if as_json:
         for outcome in outcomes:
             print_json(outcome.to_json())
