@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from services.planner.decide import decide
 from services.planner.store import SEPARATOR, timers_of
+from tandem.bus.base import Record
 from tandem.chaos.simulation.history import History, Valid, body_of
 from tandem.chaos.simulation.people import Story
 from tandem.chaos.simulation.stage import Stage
-from tandem.contracts.inbox import InboxMessage, RoutedMessage, TimerFired
-from tandem.contracts.log import StateRecord
+from tandem.contracts.inbox import InboxMessage, RoutedMessage
+from tandem.contracts.log import Output, StateRecord
 from tandem.contracts.ticket import Status, Ticket
 from tandem.contracts.topics import DEAD_LETTERS, TICKET_INBOX, TICKET_STATE
 from tandem.fenced_log import Judge
@@ -51,7 +53,8 @@ def one_chain(e: Evidence) -> Iterator[str]:
         for v in states:
             before = last.get(v.state.ticket.conversation)
             if before is not None and (v.state.version != before.version + 1 or v.state.cause <= before.cause):
-                yield f"{v.record.at}@{v.record.offset}: version {v.state.version} of cause {v.state.cause} after {before.version} of {before.cause}"
+                now, then = f"version {v.state.version} of cause {v.state.cause}", f"{before.version} of {before.cause}"
+                yield f"state {partition}@{v.record.offset}: {now} after {then}"
             if before is None and v.state.version != 1:
                 yield f"state {partition}@{v.record.offset} begins with version {v.state.version}"
             last[v.state.ticket.conversation] = v.state
@@ -63,8 +66,8 @@ def outputs_are_in_valid_records(e: Evidence) -> Iterator[str]:
         record = copies[0][1]
         if len({(r.key, r.value) for _, r in copies}) > 1:
             yield f"{topic} {id} has two contents"
-        if topic in (DEAD_LETTERS.name,) or isinstance(body_of(record), TimerFired) or topic == TICKET_INBOX.name:
-            continue
+        if topic in (DEAD_LETTERS.name, TICKET_INBOX.name) or topic.endswith(".retry"):
+            continue  # timers that are due, and what could not be handled: neither is a decision's
         output = promised.get((topic, id))
         if output is None:
             yield f"{topic} {id} was published and is in no valid record"
@@ -80,9 +83,15 @@ def committed_is_done(e: Evidence) -> Iterator[str]:
         for v in e.history.states[commit.partition]:
             if v.state.cause >= commit.offset:
                 continue
-            late = [o for o in v.state.outputs if published.get((o.topic, o.id), [(commit.at + 1, None)])[0][0] > commit.at]
+            late = any(_first(published, o) > commit.at for o in v.state.outputs)
             if v.at > commit.at or late:
-                yield f"inbox {commit.partition} was committed to {commit.offset} before what {v.state.cause} brought was on the bus"
+                yield f"inbox {commit.partition}: {commit.offset} was committed before {v.state.cause} was done and told"
+
+
+def _first(published: dict[tuple[str, str], list[tuple[int, Record]]], output: Output) -> float:
+    """When it was on the bus for the first time."""
+    copies = published.get((output.topic, output.id))
+    return copies[0][0] if copies else math.inf
 
 
 def replay_after_compaction(e: Evidence) -> Iterator[str]:
@@ -233,16 +242,11 @@ def _hash(e: Evidence, partition: int) -> dict[str, str]:
 
 
 def _scores(e: Evidence, partition: int) -> dict[str, int]:
-    flat = e.stage.store.do(("ZRANGE", f"tandem:{{p{partition:02d}}}:timers", 0, -1, "WITHSCORES"))
-    return {k.decode(): int(float(v)) for k, v in _pairs(flat)}
-
-
-def _pairs(flat: list[object]) -> Iterator[tuple[bytes, bytes]]:
-    """fakeredis gives pairs or a flat list, by its version."""
-    if flat and isinstance(flat[0], (list, tuple)):
-        yield from flat  # type: ignore[misc]
-    else:
-        yield from zip(flat[::2], flat[1::2], strict=True)  # type: ignore[misc]
+    reply = e.stage.store.do(("ZRANGE", f"tandem:{{p{partition:02d}}}:timers", 0, -1, "WITHSCORES"))
+    flat = [
+        part for one in reply for part in (one if isinstance(one, list | tuple) else (one,))
+    ]  # by fakeredis's version
+    return {k.decode(): int(float(v)) for k, v in zip(flat[::2], flat[1::2], strict=True)}
 
 
 INVARIANTS: tuple[tuple[str, Callable[[Evidence], Iterator[str]]], ...] = (

@@ -145,15 +145,13 @@ class ProcessBus:
         return self._broker.partitions(topic)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
-        random, weather = self._network.random, self._network.weather
+        random = self._network.random
         parts: dict[TopicPartition, list[NewRecord]] = defaultdict(list)
         for message in messages:
             count = self.partitions(message.topic)
             partition = placed(message, count)
             at = TopicPartition(message.topic, random.randrange(count) if partition is None else partition)
             parts[at].append(message.record)
-            if random.random() < weather.duplicates:
-                self._again(at, message.record)
         asked = [self._write(at, records) for at, records in parts.items()]
         random.shuffle(asked)
         failures = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
@@ -161,15 +159,21 @@ class ProcessBus:
             if isinstance(failure, BaseException):
                 raise failure
 
+    async def _write(self, at: TopicPartition, records: Sequence[NewRecord]) -> None:
+        async def land() -> None:
+            await self._broker.append(at.topic, at.partition, records)
+            for record in records:
+                if self._network.random.random() < self._network.weather.duplicates:
+                    self._again(at, record)
+
+        await self._ask(land, at)
+
     def _again(self, at: TopicPartition, record: NewRecord) -> None:
-        """A second copy, sooner or later."""
+        """A second copy, sooner or later; never before the first: a partition keeps the order of its sender."""
         network = self._network
         write = partial(self._broker.append, at.topic, at.partition, [record])
         when = asyncio.get_running_loop().time() + network.random.uniform(0, network.weather.duplicate_s)
         network.outside(network._deliver(write, None, when))
-
-    async def _write(self, at: TopicPartition, records: Sequence[NewRecord]) -> None:
-        await self._ask(partial(self._broker.append, at.topic, at.partition, records), at)
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[Appended]:
         return await self._ask(
@@ -254,6 +258,7 @@ class Member:
         self._listener = listener
         self._inner: Consumer | None = None
         self._over: asyncio.Future[None] | None = None
+        self._believed: frozenset[TopicPartition] = frozenset()  # what it had when it was put out
 
     async def join(self) -> None:
         self._over = asyncio.get_running_loop().create_future()
@@ -267,6 +272,7 @@ class Member:
 
     def evict(self) -> None:
         if self._over is not None and not self._over.done() and self._inner is not None:
+            self._believed = self._inner.assignment
             self._over.set_result(None)
             self._network.outside(self._inner.close())
 
@@ -281,12 +287,11 @@ class Member:
         return self.consumer.assignment
 
     async def poll(self, max_records: int, timeout: float) -> list[Record]:
-        held = self.consumer.assignment
         if self._over is not None and self._over.done():
-            await self._rejoin(held)
+            await self._rejoin()
         return await self.consumer.poll(max_records, timeout)
 
-    async def _rejoin(self, held: frozenset[TopicPartition]) -> None:
+    async def _rejoin(self) -> None:
         """It finds out by the next heartbeat; until then it believes what it believed."""
         await asyncio.sleep(self._network.random.uniform(0, SESSION_S))
         if self._listener is not None:

@@ -155,7 +155,12 @@ class Experts:
             case "unknown_outcome":
                 happened = self._world.happened(task.effect or "")
                 await self._act(
-                    ResolveUnknown, task, approval=task.id, effect=task.effect or "", happened=happened, output={"ok": True}
+                    ResolveUnknown,
+                    task,
+                    approval=task.id,
+                    effect=task.effect or "",
+                    happened=happened,
+                    output={"ok": True},
                 )
             case "handover" | "message":
                 await self._act(TakeOver, task, reason="it was handed to me")

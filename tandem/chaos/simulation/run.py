@@ -69,21 +69,11 @@ def simulate(seed: int, home: Path | None = None) -> Outcome:
     with contextlib.ExitStack() as stack:
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-sim-")))
         stack.enter_context(_seeded(seed))
-        loop = VirtualLoop(Random(f"loop {seed}"))
+        loop = VirtualLoop(Random(f"loop {seed}"))  # type: ignore[abstract]
         try:
             return loop.run_until_complete(_play(seed, folder, loop))  # type: ignore[no-any-return]
         finally:
             loop.close()
-            _bury()
-
-
-def _bury() -> None:
-    """What dead processes leave behind is finalised: their coroutines wake once more, to a loop that is gone."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        gc.collect()
-    finally:
-        sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
@@ -93,11 +83,14 @@ def _seeded(seed: int) -> Iterator[None]:
     before = global_random.getstate()
     global_random.seed(f"global {seed}")
     uuid.uuid4 = lambda: uuid.UUID(int=numbers.getrandbits(128), version=4)
-    collecting = gc.isenabled()
+    collecting, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()  # what the dead leave behind is finalised at the end, not at a moment that no seed decides
+    sys.unraisablehook = lambda _: None  # then their coroutines wake once more, to a loop that is gone
     try:
         yield
     finally:
+        gc.collect()
+        sys.unraisablehook = hook
         uuid.uuid4 = real
         global_random.setstate(before)
         if collecting:
@@ -119,7 +112,9 @@ async def _play(seed: int, home: Path, loop: VirtualLoop) -> Outcome:
     outside = Wiring(Settings(home=home, http_port=None), clock=stage.clock, bus=stage.broker, channels=channels)
     customers = Customers(Channel(CHANNEL, tenant=TENANT, tandem=Tandem(outside)), Random(f"customers {seed}"))
     experts = Experts(stage.broker, stage.world, Random(f"experts {seed}"))
-    background = [asyncio.ensure_future(work) for work in (customers.read(), experts.work(), stage.misfortunes(FAULTS_S))]
+    background = [
+        asyncio.ensure_future(work) for work in (customers.read(), experts.work(), stage.misfortunes(FAULTS_S))
+    ]
     wishes = ("reset", "pay", "look")
     stories = [Story(n, random.choice(wishes), random.random() < 0.85) for n in range(STORIES)]  # type: ignore[arg-type]
     await asyncio.gather(*(customers.live(story) for story in stories))
@@ -129,6 +124,5 @@ async def _play(seed: int, home: Path, loop: VirtualLoop) -> Outcome:
     found = check(Evidence(History(stage.broker), stage, stories, KEEP_CLOSED_MS))
     for task in background:
         task.cancel()
-    return Outcome(
-        seed, [*failures, *found], len(stories), len(stage.world.effects), stage.faults, stage.broker.digest
-    )
+    await asyncio.gather(*background, return_exceptions=True)
+    return Outcome(seed, [*failures, *found], len(stories), len(stage.world.effects), stage.faults, stage.broker.digest)

@@ -12,14 +12,19 @@ from typing import Any
 from services.executor.settings import ExecutorSettings
 from services.memory.app import build_reader, build_store
 from services.memory.settings import MemorySettings
+from services.planner.core import OwnerPolicy
+from services.planner.decide import decide, quarantine
+from services.planner.handlers import HANDLERS
+from services.planner.owner import Owner
 from services.planner.settings import PlannerSettings
 from services.router.settings import RouterSettings
+from tandem.agent import agent_loop
+from tandem.channels import Channels
 from tandem.chaos.simulation.broker import SESSION_S, Broker
 from tandem.chaos.simulation.index import ProcessRedis, Store
 from tandem.chaos.simulation.loop import Killed, Process, VirtualLoop
 from tandem.chaos.simulation.network import Network, ProcessBus
 from tandem.chaos.simulation.world import World
-from tandem.channels import Channels
 from tandem.clock import Clock
 from tandem.contracts.topics import TICKET_STATE
 from tandem.errors import Unavailable
@@ -31,6 +36,9 @@ from tandem.wiring import Wiring
 TOOLS = "tandem.chaos.simulation.world"
 CAST = ("router", "planner", "planner", "executor", "executor", "memory")
 """Two of those whose places are contested."""
+
+CACHED = 1
+"""Tickets an owner remembers of a shard: the others it reads from Redis each time."""
 
 SETTINGS: dict[str, Callable[..., Settings]] = {
     "router": RouterSettings,
@@ -74,8 +82,9 @@ class Member:
         self.process = Process(self.name)
         self.bus = ProcessBus(stage.network, self.process)
         self.process.context.run(stage.world.enter)
+        own = OWN.get(self.service, {})
         settings = SETTINGS[self.service](
-            home=stage.home, packs=stage.home / "packs", http_port=None, shards=stage.shards, work_partitions=2, **OWN.get(self.service, {})
+            home=stage.home, packs=stage.home / "packs", http_port=None, shards=stage.shards, work_partitions=2, **own
         )
         wiring = Wiring(
             settings,
@@ -100,6 +109,12 @@ class Member:
         self._stage.ended(self)
 
     def _build(self, settings: Any, wiring: Wiring) -> Service:
+        if self.service == "planner":
+            policy = OwnerPolicy(cached_tickets=CACHED, commit_s=0.01)
+            bus, packs = wiring.bus(), wiring.packs()
+            owner = Owner(bus, wiring.redis(), packs, decide, quarantine, wiring.clock, policy, wiring.kill)
+            worker = agent_loop("planner", HANDLERS, wiring, packs=packs, llm=wiring.llm())
+            return Service("planner", wiring, [owner, worker])
         if self.service == "memory":
             reader = build_reader(settings, wiring, build_store(settings, wiring))
             return Service("memory", wiring, [reader])
@@ -132,7 +147,9 @@ class Member:
 class Stage:
     """All members, the network between them, and the director of their misfortunes."""
 
-    def __init__(self, loop: VirtualLoop, clock: Clock, home: Path, packs: Packs, channels: Channels, random: Random) -> None:
+    def __init__(
+        self, loop: VirtualLoop, clock: Clock, home: Path, packs: Packs, channels: Channels, random: Random
+    ) -> None:
         self.shards = 2
         self.home = home
         self.clock = clock
@@ -213,7 +230,7 @@ class Stage:
         await self.broker.compact(TICKET_STATE.name, keep_tombstones_ms=60_000)
 
     async def _jump(self) -> None:
-        seconds = self.random.uniform(1, 20)
+        seconds = self.random.uniform(1, 60)
         self._happened(f"{seconds:.1f} s pass at once")
         self.loop.jump(seconds)
 

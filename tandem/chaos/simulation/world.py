@@ -86,7 +86,7 @@ PACK = {
 name: simulated
 classifier: rule
 languages: [en]
-timers: {burst: 300, step: 8000, question: 900000, expert: 60000, approval: 900000, follow_up: 0, reopen: 20000}
+timers: {burst: 300, step: 2000, question: 900000, expert: 60000, approval: 900000, follow_up: 0, reopen: 20000}
 budget: {calls: 20, tokens: 1000, micros: 100000}
 reserve: {calls: 1}
 slots:
@@ -103,7 +103,15 @@ texts:
 - {name: look, description: Look at an account, scenario: operate, procedure: look, label: look, patterns: ['\\blook\\b'],
    examples: {en: [look at my account]}}
 """,
-    "procedures/reset.md": "---\nintent: reset\n---\n1. Take the account.\n2. Check it.\n3. Ask consent and reset it.\n4. Say so.\n",
+    "procedures/reset.md": """\
+---
+intent: reset
+---
+1. Take the account.
+2. Check it.
+3. Ask consent and reset it.
+4. Say so.
+""",
     "procedures/reset.flow.yaml": """\
 start: take
 nodes:
