@@ -15,6 +15,7 @@ from tandem.brains.state import State, plain
 from tandem.brains.values import Api, Decision, Situation
 
 NEVER = 1e9
+OUT_OF_SCOPE = "out_of_scope"
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
@@ -63,7 +64,7 @@ def rejection(ranked: Sequence[Ranked]) -> float:
 
 def is_rejection(ranked: Ranked) -> bool:
     """Whether a step says that the request is out of scope; a refusal for lack of proof of identity is none."""
-    return ranked.step.kind == "reject" and ranked.step.name == "out_of_scope"
+    return ranked.step.kind == "reject" and ranked.step.name == OUT_OF_SCOPE
 
 
 def choose(ranked: Sequence[Ranked], reject: bool) -> Ranked:

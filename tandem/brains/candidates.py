@@ -42,6 +42,7 @@ _NUMBER_WORDS = {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     )
 } | {"couple": 2, "single": 1, "alone": 1, "myself": 1, "first": 1, "second": 2, "third": 3, "twenty": 20, "dozen": 12}
+_HOUR = re.compile(r"\d{1,2} [ap]m")
 _DATE = re.compile(r"\b\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b")
 _LEADS = (
     r"hi|hello|hey|ok|okay|sure|yes|yeah|well|um|oh|so|and|it'?s|its|it is|i'?m|i am|this is|that'?s|that is",
@@ -189,7 +190,7 @@ class Reader:
                 value = next((v for k, v in lowered.items() if re.match(rf"{wanted}(?:st|nd|rd|th)$", k)), None)
                 if value:
                     yield _of(message, value, "day", at, at + len(word))
-        if "1 pm" in lowered:
+        if any(_HOUR.fullmatch(category) for category in lowered):
             yield from self._hours(message, lowered)
 
     def _hours(self, message: Message, lowered: Mapping[str, str]) -> Iterator[Candidate]:

@@ -180,7 +180,36 @@ def _moment(seen: Seen, one: Compiled) -> list[float]:
         float("?" in state.free),
         float(one.scope[0] @ seen.latest),
         float(len(seen.labels) and seen.best),
+        *_against_return(seen, len(since)),
     ]
+
+
+def _against_return(seen: Seen, since: int) -> list[float]:
+    """Whether the customer's last words say a value that the last call returned (the answer of a quiz); and how many parts of the
+    longest list that it returned (the steps of a way) are still to be told."""
+    state = seen.state
+    if not state.returned:
+        return [NAN, NAN, NAN]
+    said = f" {' '.join(words(state.latest))} "
+    values = [" ".join(words(plain(value))) for name, value in state.returned.items() if name != "APIName"]
+    told = [value for value in values if value and len(value) < LONGEST_TOLD]
+    called = max((at for at, turn in enumerate(state.situation.turns) if turn.who == "call"), default=0)
+    longest = max((len(value) for value in state.returned.values() if isinstance(value, list)), default=0)
+    agent = sum(turn.who == "agent" for turn in state.situation.turns[called:])
+    return [
+        float(any(f" {value} " in said for value in told)),
+        max((_shared(value, said) for value in told), default=0.0),
+        float(longest - agent) if longest else NAN,
+    ]
+
+
+LONGEST_TOLD = 60
+"""Letters of a returned value that a customer may say."""
+
+
+def _shared(value: str, said: str) -> float:
+    parts = value.split()
+    return sum(f" {part} " in said for part in parts) / len(parts)
 
 
 def _fixed(one: Compiled) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 from tandem.bench.pipeline import quantile
 from tandem.bench.star.metrics import bleu4, macro_f1, rouge_l
 from tandem.bench.star.points import Point, Recorded
-from tandem.brains.brains import Brains
+from tandem.brains.brains import OUT_OF_SCOPE, Brains
 from tandem.brains.learning.parameters import cold, is_right
 from tandem.brains.normal import is_nothing, operator_of
 from tandem.brains.values import Api, Decision
@@ -18,7 +18,6 @@ from tandem.brains.values import Api, Decision
 APART = frozenset(("trivia", "spaceship_access_codes", "spaceship_life_support", "weather", "trip_directions"))
 """Games and look-ups, which are no customer service: left out of `service_only`."""
 
-OUT_OF_SCOPE = "out_of_scope"
 Progress = Callable[[int, int], None]
 
 

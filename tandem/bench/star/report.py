@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from tandem.bench.star.decisions import OUT_OF_SCOPE, Judged, Run, share
+from tandem.bench.star.decisions import Judged, Run, share
+from tandem.brains.brains import OUT_OF_SCOPE
 from tandem.brains.compiled import KINDS
 
 BINS = 10

@@ -20,7 +20,7 @@ from tandem.brains.trees import Trees
 from tandem.brains.values import Procedure, Step
 
 FEW = 5
-SHARE_SEEN = 0.35
+SHARE_SEEN = 0.5
 SHARE_UNSEEN = 0.2
 
 
@@ -60,8 +60,9 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
     """`leave`: procedures whose dialogues are left out, to measure how the rankers do on them."""
     chance = np.random.default_rng(11)
     out = moments.touches(leave) if leave else np.zeros(len(moments.states), np.bool_)
+    rejecting = np.array([moment.kind == "reject" for moment in moments.recorded])
     sources = [
-        _source(moments, first, _some(scored, out, share, chance), procedures)
+        _source(moments, first, _some(scored, out, rejecting, share, chance), procedures)
         for scored, share in ((first.seen, SHARE_SEEN), (first.unseen, SHARE_UNSEEN))
     ]
     halves = [moments.dialogues[source.at] % 2 for source in sources]
@@ -75,8 +76,11 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
     return Rankers(everything, boost(rows, right, rounds=160, leaves=48))
 
 
-def _some(scored: Scored, out: NDArray[np.bool_], share: float, chance: np.random.Generator) -> Scored:
-    kept = (chance.random(len(scored.rows)) < share) & ~out[scored.rows]
+def _some(
+    scored: Scored, out: NDArray[np.bool_], rare: NDArray[np.bool_], share: float, chance: np.random.Generator
+) -> Scored:
+    """A share of the moments, and all of the rare ones."""
+    kept = ((chance.random(len(scored.rows)) < share) | rare[scored.rows]) & ~out[scored.rows]
     return Scored(scored.rows[kept], scored.scores[kept])
 
 

@@ -9,7 +9,7 @@ from datetime import date
 
 import numpy as np
 
-from tandem.brains.brains import NEVER, Brains, is_rejection, rejection
+from tandem.brains.brains import NEVER, OUT_OF_SCOPE, Brains, is_rejection, rejection
 from tandem.brains.compiled import compile_procedures
 from tandem.brains.learning import first_stage, parameters, policy
 from tandem.brains.learning.moments import Moment, Moments
@@ -22,6 +22,9 @@ FALSE_REJECTS = 0.006
 """Share of moments at which a rejection may be wrong, on moments that the rankers were not trained on."""
 
 CHECKED = 3_000
+FEW = 10
+"""Recorded rejections below which none is made."""
+
 PARTS = 4
 
 
@@ -80,11 +83,12 @@ def _threshold(ranking: Policy, moments: Moments, first: first_stage.FirstStage)
         margins.append(rejection(ranked))
         right += next(one for one in ranked if not is_rejection(one)).step.name == moments.labels[place]
     others = sorted(
-        (m for m, place in zip(margins, at, strict=True) if moments.labels[place] != "out_of_scope"), reverse=True
+        (m for m, place in zip(margins, at, strict=True) if moments.labels[place] != OUT_OF_SCOPE), reverse=True
     )
     if not others:
         return NEVER, {}
-    threshold = others[min(len(others) - 1, int(FALSE_REJECTS * len(others)))]
+    learnt = moments.labels.count(OUT_OF_SCOPE) >= FEW
+    threshold = others[min(len(others) - 1, int(FALSE_REJECTS * len(others)))] if learnt else NEVER
     return threshold, {"next_step_accuracy": round(right / len(at), 4), "checked": float(len(at))}
 
 
