@@ -80,9 +80,9 @@ class Workload:
 WORKLOADS: tuple[Workload, ...] = (
     Workload(service="router", replicas=2, size=Size(250, 192, 384), message_ms=1.23),
     Workload(service="planner", role="owner", stateful=True, replicas=3, size=Size(500, 256, 512)),
-    Workload(service="planner", role="worker", replicas=2, size=Size(250, 192, 384), message_ms=5.0),
+    Workload(service="planner", role="worker", replicas=2, size=Size(250, 192, 384), message_ms=4.7),
     Workload(service="rag_agent", replicas=2, size=Size(250, 192, 384), message_ms=4.7),
-    Workload(service="function_agent", replicas=2, size=Size(250, 192, 384), message_ms=5.0),
+    Workload(service="function_agent", replicas=2, size=Size(250, 192, 384), message_ms=4.7),
     Workload(service="executor", stateful=True, replicas=2, size=Size(250, 192, 384), message_ms=1.72),
     Workload(service="memory", replicas=2, size=Size(100, 192, 384)),
     Workload(service="llm_gateway", replicas=2, size=Size(500, 320, 640)),
