@@ -13,7 +13,7 @@ from tandem.brains import artefact
 from tandem.brains.brains import Brains
 from tandem.brains.learning.train import data_hash, train
 from tandem.brains.trees import Trees
-from tandem.brains.values import Situation, Turn
+from tandem.brains.values import Api, Procedure, Situation, Step, Turn
 from tandem.errors import InvalidPack
 from tests.unit.brains.recorded import PARCEL, SKY, dialogues, embed
 
@@ -63,6 +63,20 @@ def test_a_call_gets_the_value_that_the_customer_named(brains: Brains) -> None:
 def test_a_text_is_filled_from_the_last_return(brains: Brains) -> None:
     last = dialogues(2)[-1]
     assert brains.decide(last.situation).text == "The parcel is fetched on Monday."
+
+
+def test_a_procedure_that_was_never_seen_is_ranked_by_its_texts(folder: Path) -> None:
+    """Dropped in as data, with no dialogue of it."""
+    steps = (
+        Step("piano_ask_key", "ask", "Which key of the piano is broken?"),
+        Step("piano_fix", "call", "", "piano_fix"),
+    )
+    scope = "Sorry? I can only mend a broken piano."
+    piano = Procedure("piano_fix", steps, {"piano_ask_key": "query"}, Api("piano_fix", ()), scope)
+    brains = artefact.load(folder, [PARCEL, SKY, piano], embed)
+    seen = brains.look(Situation((Turn("customer", "my piano is broken mend it"),)))
+    assert "piano_fix" not in seen.tasks
+    assert {"piano_ask_key", "piano_fix"} <= {one.step.name for one in brains.policy.rank(seen)}
 
 
 def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
