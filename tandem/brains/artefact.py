@@ -20,7 +20,7 @@ from tandem.brains.trees import Trees
 from tandem.brains.values import Embed, Procedure, Step
 from tandem.errors import InvalidPack
 
-VERSION = 1
+VERSION = 2
 NUMBERS = "brains.npz"
 WORDS = "brains.json"
 FOLDER = "models"
