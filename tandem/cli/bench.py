@@ -84,12 +84,23 @@ def star(
         typer.Option(help="Folder of trained models; without it they are trained first, and kept.", exists=True),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="decisions: also write a page with tables and plots.")] = None,
+    leave_out: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=6,
+            help="Instead: train without so many groups of procedures in turn, and decide under these. Long.",
+        ),
+    ] = 0,
     tasks: Annotated[str, typer.Option(help="Only these procedures, comma-separated.")] = "",
     bus: Annotated[Literal["local", "kafka"], typer.Option(help="kafka: at TANDEM_KAFKA_BOOTSTRAP_SERVERS.")] = "local",
     as_json: AsJson = False,
 ) -> None:
     """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded."""
     chosen = [task for task in tasks.split(",") if task]
+    if leave_out:
+        _unseen(data, leave_out, as_json)
+        return
     if mode == "decisions":
         _decisions(data, split, limit, chosen, models, report, as_json)
         return
@@ -125,6 +136,20 @@ def _decisions(
     for name, row in {**found.figures["by_task"], "all": found.figures}.items():
         rates = (row[key] for key in ("next_action_accuracy", "api_accuracy", "parameter_accuracy", "call_exact"))
         table.add_row(name, str(row["points"]), *("–" if rate is None else f"{rate:.1%}" for rate in rates))
+    console().print(table)
+
+
+def _unseen(data: Path, rounds: int, as_json: bool) -> None:
+    from tandem.bench.star.unseen import measure_unseen
+    from tandem.embedded.sentences import Sentences
+
+    found = measure_unseen(data, Sentences(), lambda text: typer.echo(text, err=True), rounds)
+    if as_json:
+        print_json(found)
+        return
+    table = Table("procedure left out", "next action")
+    for name, rate in {**found["by_task"], "all": found["next_action_accuracy"]}.items():
+        table.add_row(name, f"{rate:.1%}")
     console().print(table)
 
 
