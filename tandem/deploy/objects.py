@@ -176,13 +176,15 @@ def _probe(path: str, *, period: int, failures: int) -> Object:
 
 
 def _packs() -> Object:
-    """Packs are data with an image of their own (deploy/k8s/packs.Dockerfile)."""
+    """Packs are data with an image of their own, with the versions before (deploy/k8s/packs.Dockerfile)."""
+    frozen = f"{MOUNTS['home']}/packs"
+    copy = f"cp -r /packs/. {MOUNTS['packs']}/ && mkdir -p {frozen} && cp -r /frozen/. {frozen}/"
     return {
         "name": "packs",
         "image": f"tandem/packs@{DIGEST}",
-        "command": ["cp", "-r", "/packs/.", "/app/packs"],
+        "command": ["sh", "-c", copy],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
-        "volumeMounts": [{"name": "packs", "mountPath": MOUNTS["packs"]}],
+        "volumeMounts": [{"name": name, "mountPath": MOUNTS[name]} for name in ("packs", "home")],
     }
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from tandem.bus.kafka_admin import topic_settings
 from tandem.contracts.topics import SERVICES, TOPICS
 from tandem.deploy import render
 from tandem.deploy.workloads import WORKLOADS
+from tandem.packs.registry import Packs
 from tandem.settings import Settings
 from tests.deploy.policies import named, of, pod, workloads
 from tests.deploy.tools import OVERLAYS, ROOT, rendered
@@ -137,3 +142,18 @@ def test_the_digests_are_placeholders_of_one_form() -> None:
 
 def _base() -> list[dict]:
     return [yaml.safe_load(text) for name, text in FILES.items() if name.endswith("/workload.yaml")]
+
+
+def test_the_versions_of_packs_that_tickets_still_run_on_come_with_the_image(tmp_path: Path) -> None:
+    """The line of packs.Dockerfile freezes them, the init container puts them where `Wiring` looks."""
+    dockerfile = (FOLDER / "packs.Dockerfile").read_text(encoding="utf-8")
+    [line] = re.findall(r"^RUN (\[.+\])$", dockerfile, re.MULTILINE)
+    _, _, code = json.loads(line)
+    frozen = tmp_path / "home" / "packs"
+    code = code.replace("/tmp/frozen", str(frozen)).replace("'/packs'", repr(str(ROOT / "packs")))
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    hashes = {name: Packs(ROOT / "packs").get(name).hash for name in Packs(ROOT / "packs").names()}
+    assert {path.name for path in frozen.iterdir()} == {f"{name}-{hash}.json" for name, hash in hashes.items()}
+    for workload in (w for w in WORKLOADS if "packs" in w.facts.clients):
+        [init] = pod(yaml.safe_load(FILES[f"base/{workload.name}/workload.yaml"]))["initContainers"]
+        assert init["command"][2].endswith("cp -r /frozen/. /var/lib/tandem/packs/")

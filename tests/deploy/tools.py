@@ -25,8 +25,8 @@ Object = dict[str, Any]
 
 def missing() -> list[str]:
     """Any one of these would do."""
-    programs = ("kustomize", "kubectl", "go")
-    return [] if any(map(shutil.which, programs)) else list(programs)
+    there = shutil.which("kustomize") or shutil.which("go") or _in_kubectl()
+    return [] if there else ["kustomize", "kubectl (1.27 or later)", "go"]
 
 
 def cached(name: str) -> Path:
@@ -46,9 +46,17 @@ def program(name: str) -> str:
     return str(target)
 
 
+def _in_kubectl() -> bool:
+    """Whether there is a kubectl whose kustomize knows components."""
+    if shutil.which("kubectl") is None:
+        return False
+    told = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True, check=False).stdout
+    return "Kustomize Version: v5" in told
+
+
 def build(folder: Path) -> str:
-    """The folder's manifests. kubectl has kustomize in it."""
-    if shutil.which("kubectl") and not shutil.which("kustomize"):
+    """The folder's manifests."""
+    if not shutil.which("kustomize") and _in_kubectl():
         command = ["kubectl", "kustomize", str(folder)]
     else:
         command = [program("kustomize"), "build", str(folder)]
