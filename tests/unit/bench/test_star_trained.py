@@ -6,8 +6,6 @@ import os
 from datetime import date
 from pathlib import Path
 
-import pytest
-
 from tandem.bench.star.decisions import figures, run
 from tandem.bench.star.decisions_run import spread
 from tandem.bench.star.models import moments
