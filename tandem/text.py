@@ -27,6 +27,11 @@ def is_cjk(text: str) -> bool:
     return _CJK_RUN.search(text) is not None
 
 
+def mostly_cjk(text: str) -> bool:
+    """True if a fifth of the text's characters, or more, are Chinese, Japanese or Korean."""
+    return 5 * len(_CJK_RUN.findall(text)) >= max(1, len(text))
+
+
 def words(text: str) -> list[str]:
     """Lower-case words and runs of CJK characters, in order, stop words included."""
     return [match.group().lower() for match in _TOKEN.finditer(text)]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.rag_agent import composition
-from services.rag_agent.ranking import Ranked, rank
+from services.rag_agent.ranking import Ranked, rank, supported
+from services.rag_agent.reranker import Reranker, reranker_of
 from tandem.agent import Handler, Result
 from tandem.contracts.tasks import Answer, AnswerQuestion, Task
 from tandem.errors import Unavailable
@@ -17,7 +18,7 @@ from tandem.packs.model import Pack
 from tandem.packs.registry import Packs
 from tandem.rpc.ports import Llm
 from tandem.text import is_cjk, word_count
-from tandem.vectors.base import KNOWLEDGE, Vectors
+from tandem.vectors.base import KNOWLEDGE, Hit, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,17 @@ class AnswerPolicy:
     """How much is looked at, and how long a model may take."""
 
     hits: int = 8
+    candidates: int = 40
     model_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A question, what the search found for it, and whether its meaning was searched for."""
+
+    question: str
+    hits: list[Hit]
+    by_meaning: bool
 
 
 async def answer_question(
@@ -40,7 +51,12 @@ async def answer_question(
 ) -> Result:
     """The cheapest answer that the knowledge supports; below the pack's threshold, none."""
     pack = packs.get(task.pack, task.pack_hash)
-    ranked = await _retrieve(task, llm, vectors, policy)
+    ranked = await retrieve(task, pack, llm, vectors, policy)
+    return await compose(task, pack, ranked, llm, policy)
+
+
+async def compose(task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, policy: AnswerPolicy) -> Result:
+    """The answer from these passages."""
     support = max((one.support for one in ranked[:2]), default=0.0)
     if support < pack.thresholds.answer:
         return Result(Answer(confidence=round(support, 3)), rung="small")
@@ -48,11 +64,26 @@ async def answer_question(
     return written or Result(composition.extract(task.question, ranked), rung="small")
 
 
-async def _retrieve(task: AnswerQuestion, llm: Llm, vectors: Vectors, policy: AnswerPolicy) -> list[Ranked]:
+async def retrieve(task: AnswerQuestion, pack: Pack, llm: Llm, vectors: Vectors, policy: AnswerPolicy) -> list[Ranked]:
+    """The passages, best first: in the order that the pack has learnt, if it has."""
+    found, reranker = await candidates(task, llm, vectors, policy), reranker_of(pack)
+    return ranked(found, reranker, policy)
+
+
+async def candidates(task: AnswerQuestion, llm: Llm, vectors: Vectors, policy: AnswerPolicy) -> Found:
+    """What the search finds, in its own order."""
     question = _in_context(task)
     meaning = await _meaning(question, llm)
-    hits = await vectors.search(task.tenant, KNOWLEDGE, meaning, question, policy.hits)
-    return rank(question, hits, by_meaning=meaning is not None)
+    hits = await vectors.search(task.tenant, KNOWLEDGE, meaning, question, policy.candidates)
+    return Found(question, hits, by_meaning=meaning is not None)
+
+
+def ranked(found: Found, reranker: Reranker | None, policy: AnswerPolicy) -> list[Ranked]:
+    """The best of what was found."""
+    if reranker is None:
+        return rank(found.question, found.hits[: policy.hits], found.by_meaning)
+    hits = reranker.order(found.question, found.hits, found.by_meaning)[: policy.hits]
+    return supported(found.question, hits, found.by_meaning)
 
 
 def _in_context(task: AnswerQuestion) -> str:

@@ -46,8 +46,16 @@ class Ranked:
 def rank(question: str, hits: Sequence[Hit], by_meaning: bool) -> list[Ranked]:
     """The hits by their support, best first. `by_meaning`: their similarity says something."""
     asked = telling_terms(question)
-    ranked = [Ranked(hit.passage, hit.window, support(asked, hit, by_meaning)) for hit in hits]
-    return sorted(ranked, key=lambda one: -(one.support + TO_THE_POINT * _to_the_point(asked, one.passage)))
+    return sorted(
+        supported(question, hits, by_meaning),
+        key=lambda one: -(one.support + TO_THE_POINT * _to_the_point(asked, one.passage)),
+    )
+
+
+def supported(question: str, hits: Sequence[Hit], by_meaning: bool) -> list[Ranked]:
+    """The hits with their support, in their order."""
+    asked = telling_terms(question)
+    return [Ranked(hit.passage, hit.window, support(asked, hit, by_meaning)) for hit in hits]
 
 
 def telling_terms(text: str) -> frozenset[str]:

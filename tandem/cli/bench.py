@@ -153,6 +153,34 @@ def _unseen(data: Path, rounds: int, as_json: bool) -> None:
     console().print(table)
 
 
+@app.command()
+def rag(
+    data: Annotated[
+        Path, typer.Option(help="The folder alibaba_docs: corpus_*.jsonl, faq_<split>.jsonl.", exists=True)
+    ],
+    split: Annotated[str, typer.Option(help="Which questions; those of dev are cross-validated.")] = "dev",
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of a trained reranker; without it one is trained first.", exists=True)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sections, pages, answers and API operations found for questions about real documents. The first run embeds them."""
+    from tandem.bench.rag.run import measure
+
+    quiet()
+    with progress("rag") as update:
+        figures = uvloop.run(measure(data, split, models, limit, lambda text: typer.echo(text, err=True), update))
+    if as_json:
+        print_json(figures)
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in figures.items():
+        for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
+            table.add_row(f"{name} {inner}".replace("_", " ").strip(), str(number))
+    console().print(table)
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr. Yields what moves it: done, of how many."""

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tandem.contracts.values import digest
 from tandem.errors import InvalidPack, Unavailable
 from tandem.packs.files import read_text
-from tandem.packs.markdown import sections, windows
+from tandem.packs.markdown import folded, sections, windows
 from tandem.packs.model import Pack
 from tandem.packs.problems import Problems
 from tandem.rpc.ports import Llm
+from tandem.text import mostly_cjk
 from tandem.vectors.base import KNOWLEDGE, Passage, Vectors, Window, point_id
 
 logger = logging.getLogger(__name__)
 
 BATCH = 64
 EMBED_S = 60.0
-FORMAT = "1"
+FORMAT = "2"
 """Raised when windows are cut or embedded in another way, so that all are written again."""
 
 Progress = Callable[[int, int], None]
@@ -44,7 +45,7 @@ async def ingest(pack: Pack, tenant: str, vectors: Vectors, llm: Llm, progress: 
     Raises InvalidPack for documents that cannot be read, Unavailable if the vectors cannot serve.
     """
     documents = _read(pack)
-    passages = [passage for doc, text in documents.items() for passage in sections(doc, text)]
+    passages = folded(_passages(documents))
     wanted = {point_id(tenant, window.passage.id, window.number): window for window in _windows(passages)}
     known = await vectors.fingerprints(tenant, KNOWLEDGE)
     changed = [window for id, window in wanted.items() if known.get(id) != window.fingerprint]
@@ -59,6 +60,15 @@ async def ingest(pack: Pack, tenant: str, vectors: Vectors, llm: Llm, progress: 
     return IngestReport(
         documents=len(documents), passages=len(passages), windows=len(wanted), written=len(changed), deleted=len(gone)
     )
+
+
+def knowledge(pack: Pack) -> list[Passage]:
+    """The sections of a pack's documents. Raises InvalidPack."""
+    return _passages(_read(pack))
+
+
+def _passages(documents: Mapping[str, str]) -> list[Passage]:
+    return [passage for doc, text in documents.items() for passage in sections(doc, text)]
 
 
 def _read(pack: Pack) -> dict[str, str]:
@@ -83,10 +93,17 @@ def _windows(passages: Sequence[Passage]) -> list[Window]:
 
 
 async def _embedded(batch: Sequence[Window], llm: Llm) -> list[Window]:
-    """The windows with their vectors. Without an encoder they are found by words, and written again next time."""
+    """The windows with their vectors. Without an encoder they are found by words, and written again next time.
+
+    Chinese ones have none: the small encoder sees little but unknown signs in them, and questions in Chinese are not embedded.
+    """
+    read = [window for window in batch if not mostly_cjk(window.text)]
+    if not read:
+        return list(batch)
     try:
-        vectors = await llm.embed([window.text for window in batch], EMBED_S)
+        vectors = await llm.embed([window.text for window in read], EMBED_S)
     except Unavailable as error:
         logger.warning("knowledge kept without embeddings", extra={"error": str(error)})
         return [replace(window, fingerprint="") for window in batch]
-    return [replace(window, dense=vector) for window, vector in zip(batch, vectors, strict=True)]
+    known = dict(zip((window.text for window in read), vectors, strict=True))
+    return [replace(window, dense=known.get(window.text)) for window in batch]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tandem.text import sentences, word_count
@@ -13,7 +13,9 @@ WINDOW_WORDS = 140
 SLICE = 280
 """Characters of a slice of a sentence longer than a window: CJK text has about two to a word."""
 
-_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*(?:\{#([\w.-]+)\})?\s*#*$")
+_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*(?:\{\s*(?:#([\w.-]+))?[^{}]*\})?\s*#*$")
+"""Depth, words, anchor of `## Words {#anchor .class}`."""
+
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _FRONT = re.compile(r"\A\ufeff?---\n(.*?)\n---\n", re.DOTALL)
 _URL = re.compile(r"^url:\s*[\"']?(https?://[^\s\"']+)", re.MULTILINE)
@@ -61,6 +63,17 @@ def sections(doc: str, text: str) -> list[Passage]:
         anchor = _unique(match.group(3) or slug(name), used)
     close()
     return found
+
+
+def folded(passages: Sequence[Passage]) -> list[Passage]:
+    """Each text once, at its first place, which knows the others: versions of a page repeat most of their sections."""
+    places: dict[tuple[str, ...], list[Passage]] = {}
+    for passage in passages:
+        places.setdefault((passage.title, *passage.heading[-1:], " ".join(passage.text.split())), []).append(passage)
+    return [
+        first if not rest else first.model_copy(update={"also": tuple(one.id for one in rest)})
+        for first, *rest in places.values()
+    ]
 
 
 def windows(passage: Passage) -> list[str]:

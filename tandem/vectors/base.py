@@ -44,6 +44,7 @@ class Passage(Value):
     anchor: str = ""
     url: str | None = None
     text: str  # the section's Markdown, without its heading
+    also: tuple[str, ...] = ()  # ids of the same text elsewhere (other versions of a page), folded into this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,7 @@ def _open(folder: Path) -> qdrant.EdgeShard:
         folder.mkdir(parents=True, exist_ok=True)
         config = qdrant.EdgeConfig(
             vectors={DENSE: qdrant.EdgeVectorParams(size=DIMENSIONS, distance=qdrant.Distance.Cosine)},
+            quantization_config=qdrant.ScalarQuantizationConfig(type=qdrant.ScalarType.Int8, always_ram=True),
             sparse_vectors={SPARSE: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf)},
         )
         shard = qdrant.EdgeShard.create(str(folder), config)

@@ -34,6 +34,7 @@ class Stored(Value):
     anchor: str
     url: str | None
     text: str
+    also: tuple[str, ...] = ()
     window: str
     number: int
     fingerprint: str
@@ -47,6 +48,7 @@ class Stored(Value):
             anchor=self.anchor,
             url=self.url,
             text=self.text,
+            also=self.also,
         )
 
 
@@ -151,6 +153,7 @@ def _point(tenant: str, window: Window) -> PointIn:
         anchor=section.anchor,
         url=section.url,
         text=section.text,
+        also=section.also,
         window=window.text,
         number=window.number,
         fingerprint=window.fingerprint,

@@ -102,6 +102,9 @@ class ServerEngine:
                 vectors_config={DENSE: models.VectorParams(size=DIMENSIONS, distance=models.Distance.COSINE)},
                 sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 hnsw_config=graph,
+                quantization_config=models.ScalarQuantization(
+                    scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+                ),
             )
         except ApiException as error:
             if getattr(error, "status_code", None) != _CONFLICT:  # another process was first

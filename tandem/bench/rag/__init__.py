@@ -1,0 +1,1 @@
+"""`tandem bench rag`: sections, pages, answers and API operations found for questions that people wrote elsewhere."""
