@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -188,3 +190,48 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@app.command()
+def routing(
+    data: Annotated[Path, typer.Option(help="The folder of banking77, clinc150 or multidogo.", exists=True)],
+    split: Annotated[str, typer.Option(help="dev or val; what is not delivered is a tenth of train.")] = "dev",
+    models: Annotated[Path | None, typer.Option(help="Folder of a trained intent model.", exists=True)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What messages are about: accuracy, recall of what is out of scope, CPU time."""
+    from tandem.bench.routing import measure
+    from tandem.bench.star.decisions_run import CACHE
+    from tandem.embedded.sentences import Sentences
+
+    figures = measure(data, split, models, CACHE, Sentences(), lambda text: typer.echo(text, err=True))
+    if as_json:
+        print_json(figures)
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in figures.items():
+        if name != "items":
+            table.add_row(name.replace("_", " "), str(value))
+    console().print(table)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[Path, typer.Argument(help="A run's --json.", exists=True)],
+    new: Annotated[Path, typer.Argument(help="The run to judge.", exists=True)],
+    as_json: AsJson = False,
+) -> None:
+    """Whether a new run may ship; exit code 1 if a rate fell by more than chance explains (95 %)."""
+    from tandem.bench.gate import compare
+
+    changes = compare(*(json.loads(file.read_text(encoding="utf-8")) for file in (baseline, new)))
+    worse = any(change.regression for change in changes)
+    if as_json:
+        print_json({"ok": not worse, "changes": [asdict(change) for change in changes]})
+    else:
+        table = Table("rate", "baseline", "new", "change, 95 %", "")
+        for one in changes:
+            bounds = f"{one.low:+.2%} … {one.high:+.2%}"
+            table.add_row(one.name, f"{one.before:.2%}", f"{one.after:.2%}", bounds, "worse" if one.regression else "")
+        console().print(table)
+    raise typer.Exit(1 if worse else 0)
