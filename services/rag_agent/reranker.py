@@ -77,7 +77,7 @@ def features(question: str, hits: Sequence[Hit], by_meaning: bool) -> NDArray[np
     words is no sign of anything."""
     asked = telling_terms(question)
     asked_pairs = set(pairwise(terms(question)))
-    found = [terms(hit.window) for hit in hits]
+    found = [_body(hit) for hit in hits]
     rarity = _rarity(asked, [set(one) for one in found])
     pages = Counter[str]()
     for hit in hits:
@@ -85,10 +85,8 @@ def features(question: str, hits: Sequence[Hit], by_meaning: bool) -> NDArray[np
     top = hits[0].score if hits else 1.0
     nearest = max((hit.similarity for hit in hits), default=0.0)
     rows = []
-    for place, (hit, window) in enumerate(zip(hits, found, strict=True)):
+    for place, (hit, body) in enumerate(zip(hits, found, strict=True)):
         head = set(terms(" ".join((hit.passage.title, *hit.passage.heading))))
-        body = _body(hit)
-        passage = set(terms(hit.passage.text))
         similarity = hit.similarity if by_meaning else math.nan
         rows.append(
             (
@@ -96,11 +94,10 @@ def features(question: str, hits: Sequence[Hit], by_meaning: bool) -> NDArray[np
                 hit.score / max(top, 1e-9),
                 similarity,
                 similarity - nearest,
-                _share(asked, set(window), rarity),
+                _share(asked, set(body) | head, rarity),
                 _share(asked, head, rarity),
                 _share(asked, set(body), rarity),
                 _share(asked, set(body[:BEGINNING]), rarity),
-                _share(asked, passage | head, rarity),
                 len(asked_pairs & set(pairwise(body))) / max(1, len(asked_pairs)),
                 sum(term in asked for term in body) / max(1, len(body)),
                 len(asked & head) / max(1, len(head)),
