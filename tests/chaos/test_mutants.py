@@ -21,7 +21,7 @@ from tandem.chaos.simulation.run import simulate
 from tandem.contracts.inbox import TimerFired
 from tandem.contracts.message import Envelope, to_headers
 from tandem.contracts.topics import TICKET_INBOX
-from tandem.contracts.values import derive_id
+from tandem.contracts.values import derive_id, effect_id
 from tandem.fenced_log import FencedLog
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
@@ -99,14 +99,14 @@ def no_applied_check(patch: pytest.MonkeyPatch) -> None:
 def effect_id_from_the_plan_version(patch: pytest.MonkeyPatch) -> None:
     """A step that is sent again is another effect."""
     version: ContextVar[int] = ContextVar("version", default=0)
-    execute, identify = dispatch.execute, dispatch.effect_id
+    execute = dispatch.execute
 
     def versioned(draft: Any, *rest: Any) -> bool:
         version.set(draft.version)
         return execute(draft, *rest)
 
     patch.setattr(dispatch, "execute", versioned)
-    patch.setattr(dispatch, "effect_id", lambda *parts: derive_id(identify(*parts), version.get()))
+    patch.setattr(dispatch, "effect_id", lambda *parts: derive_id(effect_id(*parts), version.get()))
     patch.setattr(policies, "effect_id", lambda *parts: _Any())
 
 

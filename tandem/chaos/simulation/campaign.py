@@ -48,7 +48,7 @@ def campaign(start: int, seeds: int, progress: Progress = lambda _: None, worker
     finally:
         for process in running:
             process.kill()
-            process.wait()
+            process.communicate()
     if played != seeds:
         raise Unavailable(f"a worker died: {played} of {seeds} seeds were played; run it again with --workers 1")
     return Summary(played, sorted(violations), tickets, effects, round(time.monotonic() - began, 1))

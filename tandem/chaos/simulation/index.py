@@ -109,4 +109,4 @@ class ProcessRedis:
                 raise IndexUnavailable(str(error)) from error
 
         self.round_trips += 1
-        return await self._network.ask(done, IndexUnavailable, (id(self._process), "redis"))
+        return await self._network.ask(done, IndexUnavailable, (self._process.name, self._process.life, "redis"))

@@ -15,6 +15,7 @@ from tandem.chaos.simulation.people import Story
 from tandem.chaos.simulation.stage import Stage
 from tandem.contracts.inbox import InboxMessage, RoutedMessage
 from tandem.contracts.log import Output, StateRecord
+from tandem.contracts.tasks import ExecuteTool
 from tandem.contracts.ticket import Status, Ticket
 from tandem.contracts.topics import DEAD_LETTERS, TICKET_INBOX, TICKET_STATE
 from tandem.fenced_log import Judge
@@ -146,6 +147,15 @@ def calls_follow_intents(e: Evidence) -> Iterator[str]:
 
 
 def once(e: Evidence) -> Iterator[str]:
+    ids: dict[tuple[str, str, str, int], set[str]] = {}
+    for v in _all(e):
+        for output in v.state.outputs:
+            if output.type == ExecuteTool.TYPE:
+                task = ExecuteTool.model_validate_json(output.body)
+                ids.setdefault((task.ticket, task.tool, task.arguments_hash, task.n), set()).add(task.effect)
+    for (ticket, tool, _, _), effects in ids.items():
+        if len(effects) > 1:
+            yield f"ticket {ticket}: the same call of {tool} goes by {len(effects)} effect ids"
     happened = Counter((one.operation, one.account) for one in e.stage.world.effects)
     for (operation, account), count in happened.items():
         if count > 1:

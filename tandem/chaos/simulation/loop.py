@@ -31,8 +31,10 @@ class Stuck(Exception):
 class Process:
     """What dies and freezes as one. `context` is where its code runs."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, life: int = 0) -> None:
+        """`life` tells it from those who had its name before."""
         self.name = name
+        self.life = life
         self.alive = True
         self.frozen = False
         self.context = Context()
@@ -208,3 +210,4 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._closed = True
         self._timers.clear()
         self._outside.clear()
+        self._busy.clear()

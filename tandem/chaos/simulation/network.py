@@ -181,7 +181,7 @@ class ProcessBus:
         )
 
     async def _ask(self, work: Callable[[], Coroutine[Any, Any, T]], at: TopicPartition) -> T:
-        return await self._network.ask(work, BusUnavailable, (self._process.name, id(self._process), at))
+        return await self._network.ask(work, BusUnavailable, (self._process.name, self._process.life, at))
 
     async def read(
         self, topic: str, partition: int, start: int, end: int | None = None
@@ -309,7 +309,9 @@ class Member:
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         await self._network.ask(
-            partial(self.consumer.commit, offsets), BusUnavailable, (id(self._process), "commit", self._group)
+            partial(self.consumer.commit, offsets),
+            BusUnavailable,
+            (self._process.name, self._process.life, "commit", self._group),
         )
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import random as global_random
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from random import Random
 from typing import NamedTuple
 
 from services.planner.core import OwnerPolicy
-from tandem.channels import load_channels, write_channels
+from tandem.channels import Channels
 from tandem.chaos.simulation.history import History
 from tandem.chaos.simulation.invariants import Evidence, Violation, check
 from tandem.chaos.simulation.loop import VirtualLoop
@@ -78,11 +79,12 @@ def simulate(seed: int, home: Path | None = None) -> Outcome:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Identifiers and the tracer's numbers follow from the seed too."""
-    numbers, real = Random(f"ids {seed}"), uuid.uuid4
+    """Identifiers and the tracer's numbers follow from the seed too; the process's number is in claims."""
+    numbers, real, getpid = Random(f"ids {seed}"), uuid.uuid4, os.getpid
     before = global_random.getstate()
     global_random.seed(f"global {seed}")
     uuid.uuid4 = lambda: uuid.UUID(int=numbers.getrandbits(128), version=4)
+    os.getpid = lambda: 1
     collecting, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()  # what the dead leave behind is finalised at the end, not at a moment that no seed decides
     sys.unraisablehook = lambda _: None  # then their coroutines wake once more, to a loop that is gone
@@ -91,7 +93,7 @@ def _seeded(seed: int) -> Iterator[None]:
     finally:
         gc.collect()
         sys.unraisablehook = hook
-        uuid.uuid4 = real
+        uuid.uuid4, os.getpid = real, getpid
         global_random.setstate(before)
         if collecting:
             gc.enable()
@@ -102,10 +104,11 @@ async def _play(seed: int, home: Path, loop: VirtualLoop) -> Outcome:
         path = home / "packs" / "simulated" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    write_channels(home / "channels.yaml", [CHANNEL], {TENANT: "simulated"})
+    channels = Channels.model_validate(
+        {"channels": {CHANNEL: {"key": "0" * 32, "tenants": [TENANT]}}, "tenants": {TENANT: {"pack": "simulated"}}}
+    )
     random = Random(seed)
-    packs, channels = Packs(home / "packs", home / "frozen"), load_channels(home / "channels.yaml")
-    stage = Stage(loop, VirtualClock(loop), home, packs, channels, random)
+    stage = Stage(loop, VirtualClock(loop), home, Packs(home / "packs", home / "frozen"), channels, random)
     await stage.broker.create_topics(list(TOPICS.values()))
     await stage.broker.start()
     stage.start()

@@ -79,7 +79,7 @@ class Member:
 
     def start(self) -> None:
         stage = self._stage
-        self.process = Process(self.name)
+        self.process = Process(self.name, self.process.life + 1)
         self.bus = ProcessBus(stage.network, self.process)
         self.process.context.run(stage.world.enter)
         own = OWN.get(self.service, {})
