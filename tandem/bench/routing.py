@@ -1,4 +1,4 @@
-"""`tandem bench routing`: what messages are about, by the classifier that the router runs."""
+"""`tandem bench routing`: what messages are about, by a trained intent model."""
 
 from __future__ import annotations
 
