@@ -65,12 +65,16 @@ def command(
         outcomes = run_async(work())
     except asyncio.CancelledError:
         raise typer.Exit(143) from None
+    _show(outcomes, as_json)
+    raise typer.Exit(0 if all(outcome.kept for outcome in outcomes) else 1)
+
+
+def _show(outcomes: list[Outcome], as_json: bool) -> None:
     if as_json:
         for outcome in outcomes:
             print_json(outcome.to_json())
     else:
         console().print(_table(outcomes))
-    raise typer.Exit(0 if all(outcome.kept for outcome in outcomes) else 1)
 
 
 def _table(outcomes: list[Outcome]) -> Table:
