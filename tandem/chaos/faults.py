@@ -34,7 +34,7 @@ from tandem.chaos.poison import Hostile
 from tandem.errors import InvalidSettings, Unavailable
 from tandem.kill_points import POINTS
 
-POINT_S = 90.0
+POINT_S = 180.0
 BETWEEN_S = 5.0
 CHAINS = 3
 REACHED_BY_LEAVING = frozenset({"owner.12"})
