@@ -72,7 +72,7 @@ class Customers:
     async def live(self, story: Story) -> None:
         """Ask, answer what is asked, and wait for the end of the matter."""
         self.stories.append(story)
-        await asyncio.sleep(self._random.uniform(0, 30))
+        await asyncio.sleep(self._random.uniform(0, 60))
         if self._random.random() < 0.3:
             await self._say(story, f"please {story.wish}")
             await self._say(story, story.account, "1b") if not await self._hears(story, "Which account") else None

@@ -31,7 +31,7 @@ from tandem.settings import Settings
 from tandem.wiring import Wiring
 
 STORIES = 6
-FAULTS_S = 60.0
+FAULTS_S = 120.0
 QUIET_S = 45.0
 """Virtual seconds after the last story: sessions end, late requests land, tickets close."""
 KEEP_CLOSED_MS = OwnerPolicy().keep_closed_ms

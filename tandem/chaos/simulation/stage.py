@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from services.executor.settings import ExecutorSettings
+from services.function_agent.settings import FunctionAgentSettings
 from services.memory.app import build_reader, build_store
 from services.memory.settings import MemorySettings
 from services.planner.core import OwnerPolicy
@@ -34,8 +35,8 @@ from tandem.settings import Settings
 from tandem.wiring import Wiring
 
 TOOLS = "tandem.chaos.simulation.world"
-CAST = ("router", "planner", "planner", "executor", "executor", "memory")
-"""Two of those whose places are contested."""
+CAST = ("router", "planner", "planner", "executor", "executor", "function_agent", "memory")
+"""Two of those whose places are contested. `look` leaves its argument to function_agent."""
 
 CACHED = 1
 """Tickets an owner remembers of a shard: the others it reads from Redis each time."""
@@ -44,6 +45,7 @@ SETTINGS: dict[str, Callable[..., Settings]] = {
     "router": RouterSettings,
     "planner": PlannerSettings,
     "executor": ExecutorSettings,
+    "function_agent": FunctionAgentSettings,
     "memory": MemorySettings,
 }
 OWN: dict[str, dict[str, Any]] = {

@@ -140,7 +140,7 @@ start: take
 nodes:
   take: {sentence: 1, slots: [account], next: {all: [left, right]}}
   left: {sentence: 2, tool: check, args: {account: $account}, save: {left: result.state}, next: noted, on_failure: hand}
-  right: {sentence: 2, tool: look, args: {account: $account}, save: {right: result.state}, next: noted, on_failure: hand}
+  right: {sentence: 2, tool: look, save: {right: result.state}, next: noted, on_failure: hand}
   noted: {sentence: 3, tool: note, args: {account: $account}, needs: [left, right], next: told, on_failure: hand}
   told: {sentence: 4, text: 'Look at {account} is done.'}
   hand: {sentence: 4, handover: true, reason: not_done, text: 'A colleague goes on.'}
