@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tandem.bus.base import Appended, Consumer, Listener, NewRecord, Outgoing, Record, TopicPartition, placed
 from tandem.chaos.simulation.broker import SESSION_S, Broker
 from tandem.chaos.simulation.loop import Process
-from tandem.contracts.topics import TICKET_STATE, Topic
+from tandem.contracts.topics import Topic
 from tandem.errors import BusUnavailable
 
 T = TypeVar("T")
@@ -154,10 +154,9 @@ class ProcessBus:
             parts[at].append(message.record)
         asked = [self._write(at, records) for at, records in parts.items()]
         random.shuffle(asked)
-        failures = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
-        for failure in failures:
-            if isinstance(failure, BaseException):
-                raise failure
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     async def _write(self, at: TopicPartition, records: Sequence[NewRecord]) -> None:
         async def land() -> None:
@@ -204,8 +203,8 @@ class ProcessBus:
         self, group: str, topics: Sequence[str], listener: Listener | None = None, instance: str | None = None
     ) -> Member:
         member = Member(self._network, self._process, group, topics, listener)
-        await member.join()
         self.members.append(member)
+        await member.join()
         return member
 
     def session_over(self) -> None:
@@ -221,14 +220,18 @@ class Session:
         self._process = process
         self._listener = listener
         self.over = over
+        self.believed: list[TopicPartition] = []  # what the process was given and not asked back
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        self.believed = list(partitions)
         if self._listener is not None:
             await self._tell(lambda listener: listener.on_assigned(partitions))
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         if self._listener is not None:
             await self._tell(lambda listener: listener.on_revoked(partitions))
+        if not self.over.done():
+            self.believed = []
 
     async def _tell(self, call: Callable[[Listener], Awaitable[None]]) -> None:
         """In the process, and only while somebody is there to answer."""
@@ -261,19 +264,24 @@ class Member:
         self._believed: frozenset[TopicPartition] = frozenset()  # what it had when it was put out
 
     async def join(self) -> None:
-        self._over = asyncio.get_running_loop().create_future()
-        session = Session(self._process, self._listener, self._over)
+        self._over = over = asyncio.get_running_loop().create_future()
+        session = Session(self._process, self._listener, over)
         broker = self._network.broker
 
-        async def joining() -> Consumer:
-            return await broker.consumer(self._group, self._topics, session)
+        async def joining() -> None:
+            """Whoever died on the way to it is put out again by the end of the session that nobody keeps up."""
+            self._inner = inner = await broker.consumer(self._group, self._topics, session)
+            if over.done() or not self._process.alive:
+                await inner.close()
 
-        self._inner = await self._network.ask(joining, BusUnavailable, certain=True)
+        await self._network.ask(joining, BusUnavailable, certain=True)
 
     def evict(self) -> None:
-        if self._over is not None and not self._over.done() and self._inner is not None:
+        if self._over is None or self._over.done():
+            return
+        self._over.set_result(None)
+        if self._inner is not None:
             self._believed = self._inner.assignment
-            self._over.set_result(None)
             self._network.outside(self._inner.close())
 
     @property
@@ -294,8 +302,8 @@ class Member:
     async def _rejoin(self) -> None:
         """It finds out by the next heartbeat; until then it believes what it believed."""
         await asyncio.sleep(self._network.random.uniform(0, SESSION_S))
-        if self._listener is not None:
-            await self._listener.on_revoked(sorted(self._believed))
+        if self._listener is not None and believed:
+            await self._listener.on_revoked(believed)
         await self.join()
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
@@ -316,6 +324,3 @@ class Member:
 
     async def close(self) -> None:
         await self._network.ask(self.consumer.close, BusUnavailable, certain=True)
-
-
-__all__ = ["OUTSIDE", "TICKET_STATE", "Member", "Network", "ProcessBus", "Session", "Weather"]

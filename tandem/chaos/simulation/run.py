@@ -10,6 +10,7 @@ import random as global_random
 import sys
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -91,7 +92,9 @@ def _seeded(seed: int) -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # coroutines of the dead that nobody came to await
+            gc.collect()
         sys.unraisablehook = hook
         uuid.uuid4, os.getpid = real, getpid
         global_random.setstate(before)
