@@ -1,98 +1,112 @@
-"""Redis in the process: one fake server whose Lua really runs, and a client of it for each process.
-
-The server can lose everything, or its last writes, as a failover to a replica that was behind does.
-"""
+"""Redis in the simulation: the same Lua, run by fakeredis in this process. It can be flushed, and lose its last writes."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-import fakeredis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, ResponseError
 
 from tandem.chaos.simulation.loop import Process
 from tandem.chaos.simulation.network import Network
-from tandem.errors import IndexUnavailable
-from tandem.redis import Argument, Redis, Script
+from tandem.errors import IndexUnavailable, InvalidSettings
+from tandem.redis import Argument, Script
 
-READS = frozenset({"HMGET", "HGET", "HGETALL", "LRANGE", "GET", "PING", "HVALS"})
+Command: TypeAlias = tuple[Argument, ...]
+
+READS = frozenset({"GET", "HVALS", "LRANGE", "HGETALL", "ZRANGE", "PING"})
 
 
-class FakeServer:
-    """Answers commands as a real server would, byte for byte (tests/integration/chaos compares the two)."""
+class Store:
+    """One server. Every write is kept, so that a failover which lost some of them can be played."""
 
     def __init__(self) -> None:
-        self._connection: Any = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer()).connection_pool.get_connection()
-        self._journal: list[tuple[Argument, ...]] = []
-        self._scripts: dict[str, str] = {}
-        self.up = True
+        self._writes: list[Command] = []
+        self._server = _connect()
 
-    def command(self, *command: Argument) -> Any:
-        """Carry out a command. Raises redis' own errors."""
-        reply = self._carry_out(command)
-        name = str(command[0])
-        if name == "EVAL":
-            self._scripts[Script(str(command[1])).sha] = str(command[1])
-        if name not in READS:
-            self._journal.append(self._replayable(command))
-        return reply
+    def do(self, command: Command) -> Any:
+        """One command, answered as Redis answers it on the wire."""
+        if str(command[0]).upper() not in READS:
+            self._writes.append(command)
+        return _plain(self._server.execute_command(*command))
 
-    def _carry_out(self, command: Sequence[Argument]) -> Any:
-        self._connection.send_command(*command)
-        return self._connection.read_response(disable_decoding=True)
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        return self.do(("EVAL", script.text, len(keys), *keys, *args))
 
-    def _replayable(self, command: tuple[Argument, ...]) -> tuple[Argument, ...]:
-        """After a flush the server may not know a script by its hash."""
-        if command[0] == "EVALSHA":
-            return ("EVAL", self._scripts[str(command[1])], *command[2:])
-        return command
+    @property
+    def writes(self) -> int:
+        return len(self._writes)
 
     def flush(self) -> None:
-        self._carry_out(("FLUSHALL",))
-        self._carry_out(("SCRIPT", "FLUSH"))
-        self._journal.clear()
+        """FLUSHALL."""
+        self.lose(len(self._writes))
 
-    def undo(self, writes: int) -> None:
-        """Lose the last writes."""
-        kept = self._journal[: max(0, len(self._journal) - writes)]
-        self.flush()
+    def lose(self, count: int) -> None:
+        """A failover to a replica that had not seen the last `count` writes."""
+        kept, self._writes = self._writes[: len(self._writes) - count], []
+        self._server = _connect()
         for command in kept:
-            self._carry_out(command)
-        self._journal = kept
-
-    def read(self, *command: Argument) -> Any:
-        """Look, without a trace."""
-        return self._carry_out(command)
+            self.do(command)
 
 
-class ProcessRedis(Redis):
-    """The index's client of one process. What it has sent may be carried out after its death."""
+def _connect() -> Any:
+    try:
+        import fakeredis
+    except ImportError:
+        raise InvalidSettings("the simulation needs fakeredis: install `tandem[chaos]`") from None
+    server = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    server.response_callbacks.clear()
+    return server
 
-    def __init__(self, server: FakeServer, network: Network, process: Process) -> None:
-        super().__init__("redis://simulated")
-        self._server = server
+
+def _plain(reply: Any) -> Any:
+    """fakeredis gives numbers and mappings where the wire has bulk strings and lists."""
+    if isinstance(reply, float):
+        return repr(int(reply) if reply.is_integer() else reply).encode()
+    if isinstance(reply, dict):
+        return [part for pair in reply.items() for part in pair]
+    if isinstance(reply, list):
+        return [_plain(part) for part in reply]
+    return reply
+
+
+class ProcessRedis:
+    """Redis as one process has it: `tandem.redis.Redis` over the simulated network."""
+
+    def __init__(self, network: Network, store: Store, process: Process, prefix: str = "tandem") -> None:
+        self.prefix = prefix
+        self.url = "simulated"
+        self.round_trips = 0
         self._network = network
+        self._store = store
         self._process = process
 
+    def key(self, shard: int, name: str) -> str:
+        return f"{self.prefix}:{{p{shard:02d}}}:{name}"
+
     async def call(self, *command: Argument) -> Any:
-        try:
-            return await self._network.ask(
-                partial(self._carried_out, command), IndexUnavailable, (self._process.name, "redis")
-            )
-        except NoScriptError:
-            raise
-        except RedisError as error:
-            raise IndexUnavailable(f"Redis does not serve: {error}") from error
+        """Raises IndexUnavailable."""
+        return await self._ask(partial(self._store.do, command))
 
-    def _carried_out(self, command: tuple[Argument, ...]) -> Coroutine[Any, Any, Any]:
-        async def carry_out() -> Any:
-            if not self._server.up:
-                raise IndexUnavailable("Redis is down")
-            return self._server.command(*command)
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """Raises IndexUnavailable."""
+        return await self._ask(partial(self._store.run, script, keys, args))
 
-        return carry_out()
+    async def ping(self) -> None:
+        await self.call("PING")
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """The server stays up."""
+
+    async def _ask(self, work: partial[Any]) -> Any:
+        async def done() -> Any:
+            try:
+                return work()
+            except NoScriptError:
+                raise
+            except ResponseError as error:
+                raise IndexUnavailable(str(error)) from error
+
+        self.round_trips += 1
+        return await self._network.ask(done, IndexUnavailable, (self._process.name, self._process.life, "redis"))

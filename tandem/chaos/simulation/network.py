@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tandem.bus.base import Appended, Consumer, Listener, NewRecord, Outgoing, Record, TopicPartition, placed
 from tandem.chaos.simulation.broker import SESSION_S, Broker
 from tandem.chaos.simulation.loop import Process
-from tandem.contracts.topics import Topic
+from tandem.contracts.topics import TICKET_STATE, Topic
 from tandem.errors import BusUnavailable
 
 T = TypeVar("T")
@@ -154,9 +154,10 @@ class ProcessBus:
             parts[at].append(message.record)
         asked = [self._write(at, records) for at, records in parts.items()]
         random.shuffle(asked)
-        for outcome in await asyncio.gather(*asked, return_exceptions=True):
-            if outcome is not None:
-                raise outcome
+        failures = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
+        for failure in failures:
+            if isinstance(failure, BaseException):
+                raise failure
 
     async def _write(self, at: TopicPartition, records: Sequence[NewRecord]) -> None:
         async def land() -> None:
@@ -220,18 +221,14 @@ class Session:
         self._process = process
         self._listener = listener
         self.over = over
-        self.believed: list[TopicPartition] = []  # what the process was given and not asked back
 
     async def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        self.believed = list(partitions)
         if self._listener is not None:
             await self._tell(lambda listener: listener.on_assigned(partitions))
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         if self._listener is not None:
             await self._tell(lambda listener: listener.on_revoked(partitions))
-        if not self.over.done():
-            self.believed = []
 
     async def _tell(self, call: Callable[[Listener], Awaitable[None]]) -> None:
         """In the process, and only while somebody is there to answer."""
@@ -302,8 +299,8 @@ class Member:
     async def _rejoin(self) -> None:
         """It finds out by the next heartbeat; until then it believes what it believed."""
         await asyncio.sleep(self._network.random.uniform(0, SESSION_S))
-        if self._listener is not None and believed:
-            await self._listener.on_revoked(believed)
+        if self._listener is not None:
+            await self._listener.on_revoked(sorted(self._believed))
         await self.join()
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
@@ -324,3 +321,6 @@ class Member:
 
     async def close(self) -> None:
         await self._network.ask(self.consumer.close, BusUnavailable, certain=True)
+
+
+__all__ = ["OUTSIDE", "TICKET_STATE", "Member", "Network", "ProcessBus", "Session", "Weather"]
