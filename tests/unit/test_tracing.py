@@ -175,10 +175,10 @@ def test_configure_sets_one_handler(capsys):
 
 
 def test_metrics_are_served_by_name():
-    telemetry.count(names.RETRIES, "router", "customer.messages", by=2)
-    telemetry.observe(names.HANDLER_SECONDS, 0.2, "router", "customer.messages")
+    telemetry.count(names.RETRIES, "a-test", "customer.messages", by=2)
+    telemetry.observe(names.HANDLER_SECONDS, 0.2, "a-test", "customer.messages")
     telemetry.gauge(names.SHARDS, 5)
     text = telemetry.metrics_text().decode()
-    assert 'tandem_retries_total{service="router",topic="customer.messages"} 2.0' in text
+    assert 'tandem_retries_total{service="a-test",topic="customer.messages"} 2.0' in text
     assert "tandem_shards_owned 5.0" in text
     assert all(metric.meaning in text for metric in METRICS)
