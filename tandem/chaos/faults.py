@@ -15,6 +15,7 @@ from tandem.chaos.load import CHANNEL, TENANT, Crowd
 from tandem.chaos.members import Member
 from tandem.chaos.model import ScriptedModel
 from tandem.chaos.plan import (
+    Backlog,
     Broker,
     Clocks,
     Fault,
@@ -113,6 +114,8 @@ async def inject(fault: Fault, injection: Injection) -> None:
             await _brokers(fault, injection)
         case Upgrade():
             await _upgrade(fault, injection)
+        case Backlog():
+            await _backlog(injection)
         case Model():
             await _outage(fault, injection)
 
@@ -272,13 +275,9 @@ async def _outage(fault: Model, injection: Injection) -> None:
 
 async def _upgrade(fault: Upgrade, injection: Injection) -> None:
     """Once every ticket waits for a person: each service becomes the next release, then this one again."""
-    crowd, wanted = injection.crowd, injection.size.tickets
-    if crowd is None:
-        raise InvalidSettings("nobody waits without customers")
-    crowd.experts.clear()
+    crowd = _crowd(injection)
     try:
-        while crowd.held < wanted:  # noqa: ASYNC110 - other tasks count
-            await asyncio.sleep(0.1)
+        await _all_wait(crowd, injection.size.tickets)
         for release in ("tandem.chaos.next_release", "tandem"):
             for service in fault.services:
                 member = injection.member(service)
@@ -286,4 +285,27 @@ async def _upgrade(fault: Upgrade, injection: Injection) -> None:
                 injection.hit(f"{service} is {'upgraded' if release != 'tandem' else 'rolled back'}")
                 await _replace(member)
     finally:
-        crowd.experts.set()
+        crowd.gate.set()
+
+
+async def _backlog(injection: Injection) -> None:
+    crowd = _crowd(injection)
+    try:
+        await _all_wait(crowd, injection.size.tickets)
+    finally:
+        crowd.gate.set()
+    await asyncio.sleep(1.0)  # the first are back, and wait for an answer
+    injection.hit(f"redis flush, {injection.size.tickets} open tickets")
+    await injection.deployment.redis.flush()
+
+
+def _crowd(injection: Injection) -> Crowd:
+    if injection.crowd is None:
+        raise InvalidSettings("nobody waits without customers")
+    return injection.crowd
+
+
+async def _all_wait(crowd: Crowd, wanted: int) -> None:
+    crowd.gate.clear()
+    while crowd.held < wanted:  # noqa: ASYNC110 - other tasks count
+        await asyncio.sleep(0.1)

@@ -62,9 +62,9 @@ class Crowd:
     def __init__(self, wiring: Wiring, watch: Watch, scripts: Sequence[ScriptName], size: Size, seed: int) -> None:
         self.stories: list[Story] = []
         self.enough = asyncio.Event()
-        self.experts = asyncio.Event()  # cleared, nobody decides on approvals
-        self.experts.set()
-        self.held = 0  # approvals that wait for it
+        self.gate = asyncio.Event()  # cleared, nobody decides on approvals and no customer comes back
+        self.gate.set()
+        self.held = 0  # how many wait for it
         self._wiring = wiring
         self._watch = watch
         self._scripts = scripts
@@ -94,7 +94,7 @@ class Crowd:
         conversation = conversation_id(TENANT, CHANNEL, thread)
         story = Story(number, name, conversation, self._wiring.clock.now())
         self.stories.append(story)
-        person = _Person(self._wiring, self._watch, story, thread, self._random, self._experts_work)
+        person = _Person(self._wiring, self._watch, story, thread, self._random, self._pass_gate)
         try:
             for turn in SCRIPTS[name].turns:
                 if not await self._patiently(person, turn):
@@ -105,10 +105,12 @@ class Crowd:
             story.ended = self._wiring.clock.now()
             self._watch.forget(conversation)
 
-    async def _experts_work(self) -> None:
+    async def _pass_gate(self, share: float) -> None:
+        """Wait for it, and then for that share of the ramp."""
         self.held += 1
-        await self.experts.wait()
+        await self.gate.wait()
         self.held -= 1
+        await asyncio.sleep(share * self._size.ramp_s)
 
     async def _patiently(self, person: _Person, turn: Turn) -> bool:
         """Whether the story goes on. Nobody gives up while faults are still being done to the platform."""
@@ -135,14 +137,14 @@ class _Person:
         story: Story,
         thread: str,
         random: Random,
-        experts_work: Callable[[], Awaitable[None]],
+        gate: Callable[[float], Awaitable[None]],
     ) -> None:
         self._wiring = wiring
         self._watch = watch
         self._story = story
         self._thread = thread
         self._random = random
-        self._experts_work = experts_work
+        self._gate = gate
         self._channel = Channel(CHANNEL, tenant=TENANT, tandem=Tandem(wiring))
         self._read = 0  # replies that earlier turns have used up
 
@@ -151,6 +153,8 @@ class _Person:
 
     async def does(self, turn: Turn) -> bool:
         """Return once it was answered: whether the story goes on."""
+        if turn.comes_back:
+            await self._gate(self._random.random())
         wait = Wait(self._wiring.clock.now())
         if turn.says or turn.expert:
             self._story.waits.append(wait)
@@ -213,7 +217,7 @@ class _Person:
         }
         if what == "approve":
             task = await self._task()
-            await self._experts_work()
+            await self._gate(0.0)
             bound = {"effect": task.effect or "", "arguments_hash": task.arguments_hash or ""}
             return Approve(**about, ticket=task.ticket, approval=task.id, **bound)
         ticket = self._watch.edges.told[self._story.conversation][-1].reply.ticket

@@ -16,7 +16,7 @@ ServiceName: TypeAlias = Literal[
     "router", "planner", "rag_agent", "function_agent", "executor", "memory", "llm_gateway"
 ]
 ScriptName: TypeAlias = Literal[
-    "question", "reset", "vague", "port", "refund", "approval", "takeover", "plan", "silent"
+    "question", "reset", "vague", "port", "refund", "approval", "takeover", "plan", "silent", "returns"
 ]
 
 
@@ -105,6 +105,12 @@ class Upgrade(_Value):
     services: tuple[ServiceName, ...] = SERVICES  # type: ignore[assignment]
 
 
+class Backlog(_Value):
+    """Once every customer has an open ticket and has gone quiet, everything in Redis is flushed while they come back."""
+
+    kind: Literal["backlog"]
+
+
 class Clocks(_Value):
     """Owners are restarted in turn, each time with a clock that is off by another amount."""
 
@@ -114,7 +120,7 @@ class Clocks(_Value):
 
 
 Fault: TypeAlias = Annotated[
-    Kill | Points | RedisFault | Freeze | Restart | Noise | Poison | Model | Broker | Clocks | Upgrade,
+    Kill | Points | RedisFault | Freeze | Restart | Noise | Poison | Model | Broker | Clocks | Upgrade | Backlog,
     Field(discriminator="kind"),
 ]
 
@@ -124,7 +130,7 @@ class Size(_Value):
 
     tickets: int = Field(ge=1, description="at least; more if the faults take longer")
     at_once: int = Field(20, ge=1)
-    ramp_s: float = Field(0.0, ge=0, description="over how long the first of them come")
+    ramp_s: float = Field(0.0, ge=0, description="over how long the first of them come, and come back")
     rounds: int = Field(1, ge=0, description="how often what is not endless is done: freezes, restarts, flushes, …")
     messages: int = Field(0, ge=0, description="hostile records")
     patience_s: float = Field(120.0, gt=0, description="how long a customer waits for one reply")

@@ -28,6 +28,7 @@ class Turn:
     says: str = ""
     expects: str = ""
     expert: Literal["", "approve", "take_over", "reply", "give_back"] = ""
+    comes_back: bool = False  # only once the crowd's gate is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ SCRIPTS: Final[dict[ScriptName, Script]] = {
     ),
     "plan": Script((Turn(COMPLEX, PLANNED),)),
     "silent": Script((_FORGOT, Turn(expects=REMINDED))),
+    "returns": Script((_FORGOT, Turn("{email}, the code is {code}", r"shall I go ahead", comes_back=True))),
 }
-"""`silent` says nothing more and is reminded; `plan` is covered by no procedure: a model plans, or a person takes over."""
+"""`silent` says nothing more and is reminded; `returns` is away for a while; `plan` is covered by no procedure: a model
+plans, or a person takes over."""
 
 
 def words_of(number: int) -> dict[str, str]:
