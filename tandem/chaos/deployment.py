@@ -25,6 +25,7 @@ from tandem.chaos.load import CHANNEL, TENANT
 from tandem.chaos.members import Exit, Member
 from tandem.chaos.plan import Plan
 from tandem.chaos.redis_servers import RedisServers
+from tandem.contracts.ticket import Cost
 from tandem.contracts.topics import SERVICES, TOPICS
 from tandem.errors import InvalidSettings
 from tandem.settings import Settings
@@ -197,6 +198,12 @@ class Deployment:
                 pack[name] = {**pack[name], **value} if isinstance(value, dict) else value
             path.write_text(yaml.safe_dump(pack, allow_unicode=True, sort_keys=False), encoding="utf-8")
         return folder
+
+    @property
+    def budget(self) -> Cost:
+        """What a ticket may cost in the plan that is served now."""
+        path = Path(self._extra["TANDEM_PACKS"]) / PACK / "pack.yaml"
+        return Cost(**yaml.safe_load(path.read_text(encoding="utf-8"))["budget"])
 
     async def _start_business(self) -> None:
         if importlib.util.find_spec("examples") is None or importlib.util.find_spec("fastapi") is None:

@@ -14,6 +14,7 @@ from tandem.client.seen import Seen
 from tandem.contracts.customer import Reply
 from tandem.contracts.events import ExpertTask, TicketEvents
 from tandem.contracts.message import Envelope, Message, read_body, read_envelope
+from tandem.contracts.ticket import Cost
 from tandem.contracts.topics import CUSTOMER_REPLIES, DEAD_LETTERS, EXPERT_TASKS, TICKET_EVENTS
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidMessage, RetryableError
@@ -52,6 +53,9 @@ class Edges:
     versions: list[Sighting] = field(default_factory=list)
     dead: list[Record] = field(default_factory=list)
     asked: dict[str, Millis] = field(default_factory=dict)  # when a conversation's first question was decided
+    spent: dict[str, tuple[str, Cost]] = field(
+        default_factory=dict
+    )  # by ticket: its conversation, and the most it said
     records: int = 0
 
     def dead_marks(self) -> set[str]:
@@ -119,6 +123,7 @@ class Watch:
                 self.edges.tasks[task.id] = task
             case TicketEvents() as events:
                 self._sighted(record, f"{events.ticket}/{events.version}", found[0].id)
+                self._spent(events)
                 if any(event.kind == "question_asked" for event in events.events):
                     self.edges.asked.setdefault(events.conversation, events.at)
         if event := self._news.get(conversation):
@@ -129,6 +134,16 @@ class Watch:
             self._sighted(record, f"{reply.ticket}/{reply.turn}/{reply.seq}", reply.id)
             if self._seen.admit(reply):
                 self.edges.told[reply.conversation].append(Told(record.timestamp, reply))
+
+    def _spent(self, events: TicketEvents) -> None:
+        _, before = self.edges.spent.get(events.ticket, ("", Cost()))
+        now = events.spent
+        most = Cost(
+            calls=max(before.calls, now.calls),
+            tokens=max(before.tokens, now.tokens),
+            micros=max(before.micros, now.micros),
+        )
+        self.edges.spent[events.ticket] = (events.conversation, most)
 
     def _sighted(self, record: Record, about: str, id: str) -> None:
         self.edges.versions.append(Sighting(record.timestamp, record.topic, about, id, record.value or b""))

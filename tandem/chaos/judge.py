@@ -12,6 +12,7 @@ from typing import Any, Final
 from tandem.chaos.edges import Edges, Told
 from tandem.chaos.load import Story, Wait
 from tandem.chaos.scripts import GIVEN_BACK, REMINDED, SCRIPTS, TAKEN_OVER, words_of
+from tandem.contracts.ticket import Cost
 from tandem.contracts.values import Millis
 
 Effect = Mapping[str, Any]
@@ -48,13 +49,15 @@ class Verdict:
     repeated: int  # second copies: the same again, which readers drop
     reminders: int  # of customers who fell silent
     early: int
+    overshoot: int  # tickets that spent, or changed, more than their pack allows
     p99_late_ms: int
     findings: tuple[str, ...] = field(default=())
 
     @property
     def kept(self) -> bool:
         """Whether the promise held."""
-        return not (self.lost or self.doubled or self.stale_writes or self.replies_after_takeover or self.early)
+        wrong = (self.lost, self.doubled, self.stale_writes, self.replies_after_takeover, self.early, self.overshoot)
+        return not any(wrong)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Scene:
     faults: Sequence[Hit] = ()
     hostile: Set[str] = frozenset()  # marks of records that must lie among the dead letters
     reminded_after_ms: Millis = 0
+    budget: Cost | None = None  # of a ticket, by the pack
 
 
 def judge(scene: Scene) -> Verdict:
@@ -84,6 +88,7 @@ def judge(scene: Scene) -> Verdict:
     delays = sorted(wait.until - wait.since for wait in waits if wait.until is not None)
     published = {(one.topic, one.id, one.body) for one in edges.versions}
     late = sorted(_reminders(scene))
+    over = [*_overspent(scene), *_too_many_effects(scene, mine)]
     early = [f"a reminder came {-ms} ms before it was due" for ms in late if ms < 0]
     return Verdict(
         tickets=len(stories),
@@ -101,8 +106,9 @@ def judge(scene: Scene) -> Verdict:
         repeated=len(edges.versions) - len(published),
         reminders=len(late),
         early=len(early),
+        overshoot=len(over),
         p99_late_ms=_quantile(late, 0.99),
-        findings=(*lost, *doubled, *stale, *after, *early),
+        findings=(*lost, *doubled, *stale, *after, *early, *over),
     )
 
 
@@ -182,6 +188,27 @@ def _after_takeover(told: Iterable[Told]) -> list[str]:
         elif taken and one.reply.author == "bot":
             found.append(f"after a takeover, {one.reply.conversation} was told: {text[:80]}")
     return found
+
+
+def _overspent(scene: Scene) -> list[str]:
+    """What tickets say they have spent, as exports show it."""
+    limit = scene.budget
+    spent = scene.edges.spent.items()
+    return [
+        f"ticket {ticket} spent {cost}" for ticket, (_, cost) in spent if limit is not None and not cost.within(limit)
+    ]
+
+
+def _too_many_effects(scene: Scene, by_customer: Mapping[int, Sequence[Effect]]) -> list[str]:
+    """More effects by the business system's record than the customer's tickets together may make calls."""
+    if scene.budget is None:
+        return []
+    tickets = Counter(conversation for conversation, _ in scene.edges.spent.values())
+    return [
+        f"customer {story.number}: {len(by_customer[story.number])} effects"
+        for story in scene.stories
+        if len(by_customer[story.number]) > max(1, tickets[story.conversation]) * scene.budget.calls
+    ]
 
 
 def _reminders(scene: Scene) -> list[Millis]:

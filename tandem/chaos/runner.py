@@ -80,6 +80,7 @@ async def play(plan: Plan, size_name: SizeName, deployment: Deployment, report: 
         faults=injection.hits,
         hostile=injection.hostile,
         reminded_after_ms=plan.reminded_after_ms,
+        budget=deployment.budget,
     )
     verdict = judge(scene)
     exits = tuple(f"{exit.service} ended with {exit.code}" for exit in deployment.exits[first_exit:] if not exit.wanted)

@@ -29,6 +29,7 @@ ORDER: Final = (
     "redis-kill",
     "redis-regress",
     "redis-backlog",
+    "budget",
     "zombie",
     "rolling",
     "poison",

@@ -15,6 +15,7 @@ from tandem.chaos.load import Story, Wait
 from tandem.chaos.poison import MARK
 from tandem.contracts.customer import Reply, ReplyText
 from tandem.contracts.events import ExpertTask
+from tandem.contracts.ticket import Cost
 
 RESET: dict[str, Any] = {"operation": "reset_password", "request": {"email": "c000007@example.com"}}
 NOTIFY: dict[str, Any] = {
@@ -64,7 +65,7 @@ class Case:
     effects: list[dict[str, Any]] = field(default_factory=lambda: [RESET, NOTIFY])
     hostile: set[str] = field(default_factory=set)
 
-    def verdict(self) -> tuple[int, int, int, int]:
+    def verdict(self) -> tuple[int, int, int, int, int]:
         found = judge(
             Scene(
                 stories=self.stories,
@@ -72,16 +73,18 @@ class Case:
                 effects=self.effects,
                 hostile=self.hostile,
                 reminded_after_ms=8_000,
+                budget=Cost(calls=3, tokens=100, micros=10),
             )
         )
-        counts = (found.lost, found.doubled, found.stale_writes, found.replies_after_takeover)
-        assert found.kept == (counts == (0, 0, 0, 0))
+        wrong = (found.lost, found.doubled, found.stale_writes, found.replies_after_takeover)
+        counts = (*wrong, found.overshoot)
+        assert found.kept == (counts == (0, 0, 0, 0, 0))
         assert len(found.findings) == sum(counts)
         return counts
 
 
 def test_nothing_is_wrong() -> None:
-    assert Case().verdict() == (0, 0, 0, 0)
+    assert Case().verdict() == (0, 0, 0, 0, 0)
 
 
 def _silent(scene: Case) -> None:
@@ -130,23 +133,33 @@ def _spoke_after_takeover(scene: Case) -> None:
     scene.edges.told["c7"] = [told("Ann has joined and is helping you now."), told("Shall I go ahead?", turn=2)]
 
 
+def _overspent(scene: Case) -> None:
+    scene.edges.spent["k"] = ("c7", Cost(calls=1, tokens=101))
+
+
+def _more_effects_than_calls(scene: Case) -> None:
+    scene.effects += [{**NOTIFY, "request": {**NOTIFY["request"], "event": event}} for event in ("a", "b")]
+
+
 @pytest.mark.parametrize(
     ("wrong", "counts"),
     [
-        (_silent, (1, 0, 0, 0)),
-        (_never_happened, (1, 0, 0, 0)),
-        (_handed_to_nobody, (1, 0, 0, 0)),
-        (_handed_over_and_closed, (1, 0, 0, 0)),
-        (_swallowed, (1, 0, 0, 0)),
-        (_twice, (0, 1, 0, 0)),
-        (_unasked, (0, 1, 0, 0)),
-        (_told_twice, (0, 1, 0, 0)),
-        (_another_content, (0, 0, 1, 0)),
-        (_another_id, (0, 0, 1, 0)),
-        (_spoke_after_takeover, (0, 0, 0, 1)),
+        (_silent, (1, 0, 0, 0, 0)),
+        (_never_happened, (1, 0, 0, 0, 0)),
+        (_handed_to_nobody, (1, 0, 0, 0, 0)),
+        (_handed_over_and_closed, (1, 0, 0, 0, 0)),
+        (_swallowed, (1, 0, 0, 0, 0)),
+        (_twice, (0, 1, 0, 0, 0)),
+        (_unasked, (0, 1, 0, 0, 0)),
+        (_told_twice, (0, 1, 0, 0, 0)),
+        (_another_content, (0, 0, 1, 0, 0)),
+        (_another_id, (0, 0, 1, 0, 0)),
+        (_spoke_after_takeover, (0, 0, 0, 1, 0)),
+        (_overspent, (0, 0, 0, 0, 1)),
+        (_more_effects_than_calls, (0, 0, 0, 0, 1)),
     ],
 )
-def test_what_is_wrong_is_found(wrong: Callable[[Case], None], counts: tuple[int, int, int, int]) -> None:
+def test_what_is_wrong_is_found(wrong: Callable[[Case], None], counts: tuple[int, int, int, int, int]) -> None:
     scene = Case()
     wrong(scene)
     assert scene.verdict() == counts
@@ -182,7 +195,7 @@ def _anothers(scene: Case) -> None:
 def test_what_is_right_is_not_found(right: Callable[[Case], None]) -> None:
     scene = Case()
     right(scene)
-    assert scene.verdict() == (0, 0, 0, 0)
+    assert scene.verdict() == (0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("at", "recovery"), [(900, 0.0), (1_200, 0.3), (1_700, 0.0), (3_000, 1.0), (4_000, 0.0)])
