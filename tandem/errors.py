@@ -10,6 +10,7 @@ TandemError
 │   ├── BusUnavailable         the broker did not acknowledge in time
 │   ├── IndexUnavailable       Redis cannot be reached
 │   └── Unavailable            a dependency (model, memory, vectors) cannot serve now
+│       └── Exhausted          a full queue, a quota or a spent grant says no
 └── FatalError                 this process must stop doing what it does
     ├── Fenced                 another owner has claimed the shard
     └── OutcomeUnknown         an append may or may not have landed: drop what is in memory and replay
@@ -72,6 +73,15 @@ class IndexUnavailable(RetryableError):
 
 class Unavailable(RetryableError):
     """A dependency cannot serve now: no model is configured, a deadline passed, a store is down."""
+
+
+class Exhausted(Unavailable):
+    """A bounded queue, a tenant's quota or a grant says no. `reason` is a short stable code."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class FatalError(TandemError):

@@ -14,13 +14,24 @@ class LlmGatewaySettings(Settings):
 
     llm_gateway_host: str = Field("0.0.0.0", description="address the gRPC server listens on")
     llm_gateway_port: int = Field(7001, ge=0, le=65535, description="port of the gRPC server")
+    llm_gateway_http_port: int | None = Field(
+        None, ge=0, le=65535, description="port of the OpenAI-compatible HTTP door; none: no such door"
+    )
+    llm_pools: Path | None = Field(None, description="file of pools, see README; none: the one endpoint below, if set")
     llm_base_url: str | None = Field(
         None, description="an OpenAI-compatible API, e.g. http://vllm:8000/v1; none: no chat"
     )
     llm_model: str = Field("", description="the model's name at that API")
     llm_api_key: SecretStr = Field(SecretStr(""), description="its key")
+    llm_concurrency: int = Field(32, ge=1, le=4_096, description="calls in flight at that API")
     llm_micros_in: int = Field(0, ge=0, description="price of 1,000 tokens in, in millionths of the currency unit")
     llm_micros_out: int = Field(0, ge=0, description="price of 1,000 tokens out")
+    llm_salt_key: SecretStr = Field(
+        SecretStr(""), description="key of the tenants' cache salts; none: the service token"
+    )
+    llm_cache: int = Field(0, ge=0, le=100_000, description="answers of deterministic calls remembered; 0: none")
+    llm_record: Path | None = Field(None, description="file that every chat call and its answer is appended to")
+    llm_replay: Path | None = Field(None, description="file of recorded calls to answer from; no model is asked")
     model_cache: Path = Field(
         default_factory=lambda: Path.home() / ".cache" / "tandem", description="where the converted encoder is kept"
     )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tandem/rpc/v1/llm.proto\x12\rtandem.rpc.v1\"\x1d\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"1\n\nEmbedReply\x12\x12\n\ndimensions\x18\x01 \x01(\x05\x12\x0f\n\x07vectors\x18\x02 \x01(\x0c\"&\n\x08\x43hatTurn\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xba\x01\n\x0b\x43hatRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.tandem.rpc.v1.ChatTurn\x12\x13\n\x0bschema_json\x18\x04 \x01(\t\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\x12\x13\n\x0binteractive\x18\x07 \x01(\x08\x12\r\n\x05grant\x18\x08 \x01(\t\"W\n\tChatReply\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x03 \x01(\x03\x12\x0e\n\x06tokens\x18\x04 \x01(\x03\x12\x0e\n\x06micros\x18\x05 \x01(\x03\x32\x8b\x01\n\nLlmGateway\x12?\n\x05\x45mbed\x12\x1b.tandem.rpc.v1.EmbedRequest\x1a\x19.tandem.rpc.v1.EmbedReply\x12<\n\x04\x43hat\x12\x1a.tandem.rpc.v1.ChatRequest\x1a\x18.tandem.rpc.v1.ChatReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tandem/rpc/v1/llm.proto\x12\rtandem.rpc.v1\"<\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\"1\n\nEmbedReply\x12\x12\n\ndimensions\x18\x01 \x01(\x05\x12\x0f\n\x07vectors\x18\x02 \x01(\x0c\"i\n\x08\x43hatTurn\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x03 \x01(\t\x12+\n\ntool_calls\x18\x04 \x03(\x0b\x32\x17.tandem.rpc.v1.ToolCall\"7\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\t\"\xd9\x02\n\x0b\x43hatRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.tandem.rpc.v1.ChatTurn\x12\x13\n\x0bschema_json\x18\x04 \x01(\t\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\x12\x13\n\x0binteractive\x18\x07 \x01(\x08\x12\r\n\x05grant\x18\x08 \x01(\t\x12(\n\x05limit\x18\t \x01(\x0b\x32\x19.tandem.rpc.v1.GrantLimit\x12\x0e\n\x06ticket\x18\n \x01(\t\x12\r\n\x05model\x18\x0b \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x0c \x01(\t\x12\x12\n\ntools_json\x18\r \x01(\t\x12\x13\n\x0btool_choice\x18\x0e \x01(\t\x12\x11\n\x04seed\x18\x0f \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_seed\";\n\nGrantLimit\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x0e\n\x06micros\x18\x03 \x01(\x03\"\xea\x01\n\tChatReply\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x03 \x01(\x03\x12\x0e\n\x06tokens\x18\x04 \x01(\x03\x12\x0e\n\x06micros\x18\x05 \x01(\x03\x12+\n\ntool_calls\x18\x06 \x03(\x0b\x32\x17.tandem.rpc.v1.ToolCall\x12\x0e\n\x06\x66inish\x18\x07 \x01(\t\x12\x11\n\ttokens_in\x18\x08 \x01(\x03\x12\x12\n\ntokens_out\x18\t \x01(\x03\x12\x15\n\rtokens_cached\x18\n \x01(\x03\x12\x16\n\x0e\x66irst_token_ms\x18\x0b \x01(\x01\"A\n\tChatDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12&\n\x04last\x18\x02 \x01(\x0b\x32\x18.tandem.rpc.v1.ChatReply\"L\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\"\x1d\n\x0bRerankReply\x12\x0e\n\x06scores\x18\x01 \x03(\x02\x32\x95\x02\n\nLlmGateway\x12?\n\x05\x45mbed\x12\x1b.tandem.rpc.v1.EmbedRequest\x1a\x19.tandem.rpc.v1.EmbedReply\x12<\n\x04\x43hat\x12\x1a.tandem.rpc.v1.ChatRequest\x1a\x18.tandem.rpc.v1.ChatReply\x12\x44\n\nChatStream\x12\x1a.tandem.rpc.v1.ChatRequest\x1a\x18.tandem.rpc.v1.ChatDelta0\x01\x12\x42\n\x06Rerank\x12\x1c.tandem.rpc.v1.RerankRequest\x1a\x1a.tandem.rpc.v1.RerankReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.rpc.v1.llm_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EMBEDREQUEST']._serialized_start=42
-  _globals['_EMBEDREQUEST']._serialized_end=71
-  _globals['_EMBEDREPLY']._serialized_start=73
-  _globals['_EMBEDREPLY']._serialized_end=122
-  _globals['_CHATTURN']._serialized_start=124
-  _globals['_CHATTURN']._serialized_end=162
-  _globals['_CHATREQUEST']._serialized_start=165
-  _globals['_CHATREQUEST']._serialized_end=351
-  _globals['_CHATREPLY']._serialized_start=353
-  _globals['_CHATREPLY']._serialized_end=440
-  _globals['_LLMGATEWAY']._serialized_start=443
-  _globals['_LLMGATEWAY']._serialized_end=582
+  _globals['_EMBEDREQUEST']._serialized_end=102
+  _globals['_EMBEDREPLY']._serialized_start=104
+  _globals['_EMBEDREPLY']._serialized_end=153
+  _globals['_CHATTURN']._serialized_start=155
+  _globals['_CHATTURN']._serialized_end=260
+  _globals['_TOOLCALL']._serialized_start=262
+  _globals['_TOOLCALL']._serialized_end=317
+  _globals['_CHATREQUEST']._serialized_start=320
+  _globals['_CHATREQUEST']._serialized_end=665
+  _globals['_GRANTLIMIT']._serialized_start=667
+  _globals['_GRANTLIMIT']._serialized_end=726
+  _globals['_CHATREPLY']._serialized_start=729
+  _globals['_CHATREPLY']._serialized_end=963
+  _globals['_CHATDELTA']._serialized_start=965
+  _globals['_CHATDELTA']._serialized_end=1030
+  _globals['_RERANKREQUEST']._serialized_start=1032
+  _globals['_RERANKREQUEST']._serialized_end=1108
+  _globals['_RERANKREPLY']._serialized_start=1110
+  _globals['_RERANKREPLY']._serialized_end=1139
+  _globals['_LLMGATEWAY']._serialized_start=1142
+  _globals['_LLMGATEWAY']._serialized_end=1419
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,16 @@ class LlmGatewayStub:
                 request_serializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatRequest.SerializeToString,
                 response_deserializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatReply.FromString,
                 _registered_method=True)
+        self.ChatStream = channel.unary_stream(
+                '/tandem.rpc.v1.LlmGateway/ChatStream',
+                request_serializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatRequest.SerializeToString,
+                response_deserializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatDelta.FromString,
+                _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/tandem.rpc.v1.LlmGateway/Rerank',
+                request_serializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.RerankRequest.SerializeToString,
+                response_deserializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.RerankReply.FromString,
+                _registered_method=True)
 
 
 class LlmGatewayServicer:
@@ -60,6 +70,21 @@ class LlmGatewayServicer:
 
     def Chat(self, request, context):
         """One model call. UNAVAILABLE when no model is configured or it cannot serve.
+        RESOURCE_EXHAUSTED, the reason first in its text, when a queue is full, or a quota or the grant is spent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChatStream(self, request, context):
+        """The same call as it is written: pieces of text, then one last delta with the whole reply.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rerank(self, request, context):
+        """How well each text answers the query, in the order of the texts; higher is better.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +102,16 @@ def add_LlmGatewayServicer_to_server(servicer, server):
                     servicer.Chat,
                     request_deserializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatRequest.FromString,
                     response_serializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatReply.SerializeToString,
+            ),
+            'ChatStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.ChatStream,
+                    request_deserializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatRequest.FromString,
+                    response_serializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatDelta.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.RerankRequest.FromString,
+                    response_serializer=tandem_dot_rpc_dot_v1_dot_llm__pb2.RerankReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +169,60 @@ class LlmGateway:
             '/tandem.rpc.v1.LlmGateway/Chat',
             tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatRequest.SerializeToString,
             tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChatStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tandem.rpc.v1.LlmGateway/ChatStream',
+            tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatRequest.SerializeToString,
+            tandem_dot_rpc_dot_v1_dot_llm__pb2.ChatDelta.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.rpc.v1.LlmGateway/Rerank',
+            tandem_dot_rpc_dot_v1_dot_llm__pb2.RerankRequest.SerializeToString,
+            tandem_dot_rpc_dot_v1_dot_llm__pb2.RerankReply.FromString,
             options,
             channel_credentials,
             insecure,
