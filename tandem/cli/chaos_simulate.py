@@ -20,6 +20,9 @@ def command(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 100,
     start: Annotated[int, typer.Option(min=0, help="The first seed; with --seeds 1 it is played again.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once; one for each processor.")] = None,
+    away_h: Annotated[
+        float, typer.Option(min=0, help="All customers want what an expert approves, and none comes for so many hours.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
 ) -> None:
     """All services in one process under a virtual clock; crashes, freezes, lost and doubled messages and a forgetful Redis
@@ -35,7 +38,7 @@ def command(
             if seeds == 1:
                 bar.console.print("\n".join(outcome.faults), style="dim", highlight=False)
 
-        summary = campaign(start, seeds, tell, workers)
+        summary = campaign(start, seeds, tell, workers, away_h * 3600)
     if as_json:
         typer.echo(json.dumps(summary.to_json(), ensure_ascii=False))
     else:

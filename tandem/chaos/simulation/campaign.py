@@ -32,10 +32,12 @@ class Summary(NamedTuple):
         return {**self._asdict(), "violations": [dict(zip(names, one, strict=True)) for one in self.violations]}
 
 
-def campaign(start: int, seeds: int, progress: Progress = lambda _: None, workers: int | None = None) -> Summary:
-    """Play `seeds` seeds from `start` on. Raises Unavailable if a worker dies."""
+def campaign(
+    start: int, seeds: int, progress: Progress = lambda _: None, workers: int | None = None, away_s: float = 0.0
+) -> Summary:
+    """Play `seeds` seeds from `start` on, `away_s` as `simulate` takes it. Raises Unavailable if a worker dies."""
     began, count = time.monotonic(), min(seeds, workers or len(os.sched_getaffinity(0)))
-    running = [_worker(range(start + number, start + seeds, count)) for number in range(count)]
+    running = [_worker(range(start + number, start + seeds, count), away_s) for number in range(count)]
     violations: list[tuple[int, int, str]] = []
     tickets = effects = played = 0
     try:
@@ -54,8 +56,8 @@ def campaign(start: int, seeds: int, progress: Progress = lambda _: None, worker
     return Summary(played, sorted(violations), tickets, effects, round(time.monotonic() - began, 1))
 
 
-def _worker(seeds: range) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", __name__, str(seeds.start), str(seeds.stop), str(seeds.step)]
+def _worker(seeds: range, away_s: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", __name__, str(seeds.start), str(seeds.stop), str(seeds.step), str(away_s)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONHASHSEED": "0"})
 
 
@@ -80,10 +82,10 @@ def _read(line: str) -> Outcome:
 
 
 def main() -> None:
-    """`python -m tandem.chaos.simulation.campaign START STOP STEP`: a line of JSON for each seed."""
+    """`python -m tandem.chaos.simulation.campaign START STOP STEP AWAY_S`: a line of JSON for each seed."""
     logging.disable(logging.CRITICAL)  # the platform tells of every fault it meets; here that is no news
     for seed in range(*map(int, sys.argv[1:4])):
-        sys.stdout.write(json.dumps(simulate(seed)._asdict()) + "\n")
+        sys.stdout.write(json.dumps(simulate(seed, away_s=float(sys.argv[4]))._asdict()) + "\n")
         sys.stdout.flush()
 
 

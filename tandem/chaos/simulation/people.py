@@ -54,9 +54,10 @@ class Story:
 class Customers:
     """Everybody who writes to the platform, and what they are told, as an adapter's reader shows it."""
 
-    def __init__(self, channel: Channel, random: Random) -> None:
+    def __init__(self, channel: Channel, random: Random, patience_s: float = PATIENCE_S) -> None:
         self._channel = channel
         self._random = random
+        self._patience_s = patience_s
         self._news: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.stories: list[Story] = []
 
@@ -108,7 +109,7 @@ class Customers:
     async def _hears(self, story: Story, pattern: str, missed: str = "") -> bool:
         """Wait until such a reply was shown; what nobody says within the customer's patience was missed."""
         try:
-            async with asyncio.timeout(PATIENCE_S if missed else 20.0):
+            async with asyncio.timeout(self._patience_s if missed else 20.0):
                 while not any(re.search(pattern, text) for text in self._said(story)):
                     news = self._news[story.thread]
                     news.clear()
@@ -122,10 +123,12 @@ class Customers:
 class Experts:
     """They answer every task, some time later: they approve or reject, settle what is handed over, find out what happened."""
 
-    def __init__(self, broker: Broker, world: World, random: Random) -> None:
+    def __init__(self, broker: Broker, world: World, random: Random, back_at: float = 0.0) -> None:
+        """`back_at`: virtual time before which nobody decides on an approval."""
         self._broker = broker
         self._world = world
         self._random = random
+        self._back_at = back_at
         self._seen: set[str] = set()
         self._acts = 0
         self.rejected: set[str] = set()  # tickets
@@ -170,6 +173,7 @@ class Experts:
 
     async def _decide(self, task: ExpertTask) -> None:
         about = {"approval": task.id, "effect": task.effect or ""}
+        await asyncio.sleep(max(0.0, self._back_at - asyncio.get_running_loop().time()))
         if self._random.random() < 0.2:
             self.rejected.add(task.ticket)
             await self._act(Reject, task, **about)

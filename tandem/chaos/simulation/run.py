@@ -21,9 +21,9 @@ from tandem.channels import Channels
 from tandem.chaos.simulation.history import History
 from tandem.chaos.simulation.invariants import Evidence, Violation, check
 from tandem.chaos.simulation.loop import VirtualLoop
-from tandem.chaos.simulation.people import CHANNEL, TENANT, Customers, Experts, Story
+from tandem.chaos.simulation.people import CHANNEL, PATIENCE_S, TENANT, Customers, Experts, Story
 from tandem.chaos.simulation.stage import Stage
-from tandem.chaos.simulation.world import PACK
+from tandem.chaos.simulation.world import PACK, PATIENT
 from tandem.client import Channel, Tandem
 from tandem.contracts.topics import TOPICS
 from tandem.contracts.values import Millis
@@ -37,6 +37,7 @@ QUIET_S = 45.0
 """Virtual seconds after the last story: sessions end, late requests land, tickets close."""
 KEEP_CLOSED_MS = OwnerPolicy().keep_closed_ms
 EPOCH_MS = 1_700_000_000_000
+RUN_S, JUMP_S = 10.0, 290.0
 
 
 class Outcome(NamedTuple):
@@ -66,14 +67,17 @@ class VirtualClock:
         await asyncio.sleep(seconds)
 
 
-def simulate(seed: int, home: Path | None = None) -> Outcome:
-    """Play a seed. The same seed gives the same run, to the last byte."""
+def simulate(seed: int, home: Path | None = None, away_s: float = 0.0) -> Outcome:
+    """Play a seed. The same seed gives the same run, to the last byte.
+
+    With `away_s`, all customers want what an expert must approve, and no expert comes before that virtual time.
+    """
     with contextlib.ExitStack() as stack:
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-sim-")))
         stack.enter_context(_seeded(seed))
         loop = VirtualLoop(Random(f"loop {seed}"))  # type: ignore[abstract]
         try:
-            return loop.run_until_complete(_play(seed, folder, loop))  # type: ignore[no-any-return]
+            return loop.run_until_complete(_play(seed, folder, loop, away_s))  # type: ignore[no-any-return]
         finally:
             loop.close()
 
@@ -102,11 +106,19 @@ def _seeded(seed: int) -> Iterator[None]:
             gc.enable()
 
 
-async def _play(seed: int, home: Path, loop: VirtualLoop) -> Outcome:
+async def _time_passes(loop: VirtualLoop, until: float) -> None:
+    """Most of it at once, and now and then everybody runs."""
+    await asyncio.sleep(FAULTS_S)
+    while loop.time() < until:
+        await asyncio.sleep(RUN_S)
+        loop.jump(JUMP_S)
+
+
+async def _play(seed: int, home: Path, loop: VirtualLoop, away_s: float) -> Outcome:
     for name, text in PACK.items():
         path = home / "packs" / "simulated" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text.replace(PATIENT, str(int(PATIENT) + round(away_s * 1000))), encoding="utf-8")
     channels = Channels.model_validate(
         {"channels": {CHANNEL: {"key": "0" * 32, "tenants": [TENANT]}}, "tenants": {TENANT: {"pack": "simulated"}}}
     )
@@ -116,15 +128,18 @@ async def _play(seed: int, home: Path, loop: VirtualLoop) -> Outcome:
     await stage.broker.start()
     stage.start()
     outside = Wiring(Settings(home=home, http_port=None), clock=stage.clock, bus=stage.broker, channels=channels)
-    customers = Customers(Channel(CHANNEL, tenant=TENANT, tandem=Tandem(outside)), Random(f"customers {seed}"))
-    experts = Experts(stage.broker, stage.world, Random(f"experts {seed}"))
+    channel = Channel(CHANNEL, tenant=TENANT, tandem=Tandem(outside))
+    customers = Customers(channel, Random(f"customers {seed}"), PATIENCE_S + away_s)
+    experts = Experts(stage.broker, stage.world, Random(f"experts {seed}"), away_s)
     background = [
         asyncio.ensure_future(work) for work in (customers.read(), experts.work(), stage.misfortunes(FAULTS_S))
     ]
-    wishes = ("reset", "pay", "look")
+    wishes = ("pay",) if away_s else ("reset", "pay", "look")
+    if away_s:
+        background.append(asyncio.ensure_future(_time_passes(loop, away_s)))
     stories = [Story(n, random.choice(wishes), random.random() < 0.85) for n in range(STORIES)]  # type: ignore[arg-type]
     await asyncio.gather(*(customers.live(story) for story in stories))
-    await background[-1]
+    await background[2]
     await asyncio.sleep(QUIET_S)
     failures = [Violation(0, failure) for failure in loop.failures[:3]]
     found = check(Evidence(History(stage.broker), stage, stories, KEEP_CLOSED_MS))

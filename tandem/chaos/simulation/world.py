@@ -81,6 +81,9 @@ async def charge(account: str, effect: str) -> dict[str, Any]:
     return await _world.get().ask("charge", account, effect, False)
 
 
+PATIENT = "900000"
+"""Milliseconds that questions and approvals wait."""
+
 PACK = {
     "pack.yaml": """\
 name: simulated

@@ -52,6 +52,12 @@ def test_the_promise_holds_on_every_seed() -> None:
     assert summary.effects > 4 * SEEDS
 
 
+def test_a_ticket_waits_for_a_person_for_a_day() -> None:
+    summary = campaign(1, 4, away_s=86_400.0)
+    assert summary.violations == []
+    assert summary.tickets == 24
+
+
 def test_the_command_prints_json_alone() -> None:
     done = CliRunner().invoke(build("chaos"), ["chaos", "simulate", "--seeds", "2", "--start", "3", "--json"])
     assert done.exit_code == 0, done.output
