@@ -216,6 +216,34 @@ def routing(
 
 
 @app.command()
+def gateway(
+    litellm: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also LiteLLM's proxy: the virtual environment (or its Python) with 'litellm[proxy]'.", exists=True
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds over all targets; a figure is their median.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each measurement at a load.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """What the gateway adds to a model call, at both its doors, against a stub of a model that answers at once."""
+    from tandem.bench.gateway.rounds import measure
+
+    quiet()
+    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
+        figures = uvloop.run(measure(Path(folder), litellm, rounds, seconds, lambda text: typer.echo(text, err=True)))
+    if as_json:
+        print_json(figures)
+        return
+    names = [name for name, values in figures.items() if isinstance(values, dict)]
+    table = Table("", *names)
+    for figure in dict.fromkeys(figure for name in names for figure in figures[name]):
+        table.add_row(figure.replace("_", " "), *(str(figures[name].get(figure, "")) for name in names))
+    console().print(table)
+
+
+@app.command()
 def gate(
     baseline: Annotated[Path, typer.Argument(help="A run's --json.", exists=True)],
     new: Annotated[Path, typer.Argument(help="The run to judge.", exists=True)],
