@@ -33,7 +33,7 @@ class Connection:
         self._port = port
         self._open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, head: bytes, body: bytes) -> Answer:
+    async def ask(self, head: bytes, body: bytes = b"") -> Answer:
         """`head`: the request's first line and headers, without Content-Length."""
         if self._open is None:
             self._open = await asyncio.open_connection("127.0.0.1", self._port, limit=LIMIT)

@@ -104,7 +104,7 @@ class HttpCaller:
         )
 
     async def call(self, number: int) -> float:
-        answer = await self._connection.post((self._head + self._ours(number)).encode(), self._body)
+        answer = await self._connection.ask((self._head + self._ours(number)).encode(), self._body)
         if answer.status != 200:
             raise Unavailable(f"HTTP {answer.status}: {answer.body[:200]!r}")
         return answer.first_at

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
+from tandem.bench.gateway.http import Connection
 from tandem.bench.gateway.load import Figures, Job
 from tandem.bench.gateway.stub import INSTANT, THINKING
 from tandem.errors import InvalidSettings, Unavailable
@@ -59,7 +58,7 @@ async def stub() -> AsyncIterator[int]:
     """Its port."""
     port = free_port()
     async with _process([sys.executable, "-m", "tandem.bench.gateway.stub", str(port)], {}):
-        await _answers(f"http://127.0.0.1:{port}/v1/models")
+        await _answers(port, "/v1/models")
         yield port
 
 
@@ -81,7 +80,7 @@ async def gateway(model_port: int, folder: Path) -> AsyncIterator[Doors]:
         "TANDEM_SERVICE_TOKEN": TOKEN,
     }
     async with _process([sys.executable, "-m", "tandem", "run", "llm_gateway"], environment):
-        await _answers(f"http://127.0.0.1:{doors.http}/health")
+        await _answers(doors.http, "/health")
         yield doors
 
 
@@ -95,7 +94,7 @@ async def litellm(python: Path, model_port: int, folder: Path) -> AsyncIterator[
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     environment = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     async with _process(command, environment):
-        await _answers(f"http://127.0.0.1:{port}/health/liveliness")
+        await _answers(port, "/health/liveliness")
         yield port
 
 
@@ -164,16 +163,18 @@ async def _process(
                 await process.wait()
 
 
-async def _answers(url: str) -> None:
+async def _answers(port: int, path: str) -> None:
     """Raises Unavailable when nothing answers in time."""
     until = time.monotonic() + START_S
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-        while time.monotonic() < until:
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            await asyncio.sleep(0.1)
-    raise Unavailable(f"{url} does not answer after {START_S:.0f} s; what its process said is above")
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+    while time.monotonic() < until:
+        connection = Connection(port)
+        try:
+            if (await connection.ask(head)).status == 200:
+                return
+        except (OSError, Unavailable):
+            pass
+        finally:
+            connection.close()
+        await asyncio.sleep(0.1)
+    raise Unavailable(f"port {port} does not answer after {START_S:.0f} s; what its process said is above")
