@@ -13,6 +13,7 @@ _CJK_RUN = re.compile(rf"[{CJK}]")
 _PART = re.compile(r"[a-z]+|\d+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(\[`*])|(?<=[。！？])|\n+")
 _VOWEL = re.compile(r"[aeiouy]")
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
 
 _STOP_WORDS = """a an the and or but if then than so of to in on at by for from with about into over under as is are was were be
     been being am do does did doing done have has had having i me my mine we us our you your yours he she it its they
@@ -97,3 +98,8 @@ def sentences(text: str) -> list[str]:
 def word_count(text: str) -> int:
     """Words of a text; two CJK characters count as one."""
     return sum(max(1, len(word) // 2) if _CJK_RUN.match(word) else 1 for word in words(text))
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """Text of the other side, made fit to be shown and logged: data, on one line, capped."""
+    return _UNPRINTABLE.sub(" ", str(text)).strip()[:limit]

@@ -21,11 +21,12 @@ import aiohttp
 from yarl import URL
 
 from services.executor.schemas import problem
-from services.executor.tools import Came, Guard, Outcome, TooLate, as_object, at_path, one_line
+from services.executor.tools import Came, Guard, Outcome, TooLate, as_object, at_path
 from tandem import telemetry
 from tandem.contracts.values import Json
 from tandem.errors import Refused
 from tandem.packs.model import Tool
+from tandem.text import one_line
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _HOLE = re.compile(r"\{(\w+)\}")

@@ -6,7 +6,7 @@ import logging
 from typing import Any, Literal
 
 from services.executor import answers
-from services.executor.tools import Came, at_path, one_line
+from services.executor.tools import Came, at_path
 from services.executor.world import World
 from tandem import telemetry
 from tandem.bus.base import Outgoing, outgoing
@@ -18,6 +18,7 @@ from tandem.contracts.topics import CUSTOMER_REPLIES, TICKET_INBOX
 from tandem.contracts.values import Json, derive_id
 from tandem.errors import BusUnavailable, Refused
 from tandem.packs.model import Pack, Progress, Tool
+from tandem.text import one_line
 
 State = Literal["running", "done", "failed"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -90,11 +89,3 @@ def as_object(value: Any) -> dict[str, Json]:
     if value is None:
         return {}
     return {"items": value} if isinstance(value, list) else {"value": value}
-
-
-_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
-
-
-def one_line(text: object, limit: int = 200) -> str:
-    """Text of the other side, made fit to be shown and logged: data, on one line, capped."""
-    return _UNPRINTABLE.sub(" ", str(text)).strip()[:limit]

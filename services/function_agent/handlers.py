@@ -1,4 +1,4 @@
-"""function_agent's handler: choose a tool, judge and assemble its parameters. It executes nothing."""
+"""function_agent's handlers: choose a tool, judge and assemble its parameters; run a program. It executes nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import logging
 from collections.abc import Sequence
 
 from services.function_agent import small
-from services.function_agent.assembly import assemble, conversation
+from services.function_agent.assembly import assemble, conversation, missing
+from services.function_agent.coercion import is_valid
 from services.function_agent.extraction import ModelPolicy, complete
+from services.function_agent.sandbox import Sandbox
 from services.function_agent.selection import by_meaning, by_words, describe, rank
 from tandem.agent import Handler, Result
-from tandem.contracts.tasks import AssembleCall, CallProposal, Task
+from tandem.contracts.tasks import AssembleCall, CallProposal, ProgramCall, RunProgram, Task
+from tandem.contracts.values import Json
 from tandem.errors import Refused, Unavailable
 from tandem.packs.model import Pack, Tool
 from tandem.packs.registry import Packs
@@ -63,4 +66,27 @@ async def _with_model(
     return Result(better, cost=response.cost, rung="large" if better != call else rung)
 
 
-HANDLERS: dict[type[Task], Handler] = {AssembleCall: assemble_call}
+async def run_program(task: RunProgram, packs: Packs, sandbox: Sandbox) -> Result:
+    """Where a program stands: at its next call, or at its end. Raises Refused if it is not what the pack declares."""
+    pack = packs.get(task.pack, task.pack_hash)
+    program = pack.programs.get(task.program)
+    if program is None:
+        raise Refused("unknown-program", f"the pack {pack.name!r} has no program {task.program!r}")
+    _fits(task.inputs, program.inputs, f"the inputs of {program.name}")
+    found = await sandbox.run(program, task.inputs, task.calls, task.at)
+    if isinstance(found, ProgramCall):
+        tool = pack.tools[found.tool]
+        _fits(found.arguments, tool.parameters, f"the arguments of {tool.name}")
+        if missing(tool, found.arguments):
+            raise Refused("program-value", f"the arguments of {tool.name} lack something")
+    else:
+        _fits(found.output, program.output, f"what {program.name} returns")
+    return Result(found)
+
+
+def _fits(value: dict[str, Json], schema: dict[str, Json], what: str) -> None:
+    if schema and not is_valid(value, schema):
+        raise Refused("program-value", f"{what} do not fit the schema")
+
+
+HANDLERS: dict[type[Task], Handler] = {AssembleCall: assemble_call, RunProgram: run_program}

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tandem.contracts.customer import CitationPart
 from tandem.contracts.message import Message
-from tandem.contracts.ticket import Cost, Fact, Line, Question, Route, TypedValue
+from tandem.contracts.ticket import Called, Cost, Fact, Line, Question, Route, TypedValue
 from tandem.contracts.values import Json, Millis, Value
 
 
@@ -84,6 +84,15 @@ class AssembleCall(Task, name="assemble-call"):
     bound: dict[str, Json] = Field(default_factory=dict)  # arguments that the flow already fixes
     facts: dict[str, Fact] = Field(default_factory=dict)
     recent: tuple[Line, ...] = ()
+
+
+class RunProgram(Task, name="run-program"):
+    """function_agent: run a program of the pack up to its next call. → ProgramCall or ProgramOutput"""
+
+    program: str
+    inputs: dict[str, Json] = Field(default_factory=dict)
+    calls: tuple[Called, ...] = ()  # what it has called already
+    at: Millis  # the only time the program sees
 
 
 class Authority(Value):
@@ -165,6 +174,20 @@ class CallProposal(Value):
     reason: str = ""
 
 
+class ProgramCall(Value):
+    """A program stands at a call: the `ordinal`th of its run, from 0."""
+
+    ordinal: int
+    tool: str
+    arguments: dict[str, Json] = Field(default_factory=dict)
+
+
+class ProgramOutput(Value):
+    """A program has ended."""
+
+    output: dict[str, Json] = Field(default_factory=dict)
+
+
 class ToolResult(Value):
     """What came of an effect. `unknown`: nobody knows whether it happened."""
 
@@ -178,7 +201,8 @@ class ToolResult(Value):
 
 
 OUTPUTS: dict[str, type[Value]] = {
-    model.__name__: model for model in (PlanProposal, Interpretation, Answer, CallProposal, ToolResult)
+    model.__name__: model
+    for model in (PlanProposal, Interpretation, Answer, CallProposal, ProgramCall, ProgramOutput, ToolResult)
 }
 """Agents' answers by name, as `StepCompleted.output_type` says it. An agent of a pack's own may answer any object."""
 
@@ -188,6 +212,7 @@ TASK_TOPIC: dict[str, str] = {
     Interpret.TYPE: "tasks.planner",
     AnswerQuestion.TYPE: "tasks.rag_agent",
     AssembleCall.TYPE: "tasks.function_agent",
+    RunProgram.TYPE: "tasks.function_agent",
     ExecuteTool.TYPE: "tasks.executor",
 }
 

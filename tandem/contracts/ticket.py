@@ -106,7 +106,7 @@ class Budget(Value):
     reserved: Cost = Cost()
 
 
-StepKind: TypeAlias = Literal["agent", "tool", "ask", "approve", "reply", "handover"]
+StepKind: TypeAlias = Literal["agent", "tool", "program", "ask", "approve", "reply", "handover"]
 
 
 class StepStatus(StrEnum):
@@ -121,12 +121,21 @@ class StepStatus(StrEnum):
     UNKNOWN = "unknown"  # an effect whose outcome nobody knows: it cannot be dropped, a person decides
 
 
+class Called(Value):
+    """A call that a program made and what came of it. Run again from its beginning, the program is told the same."""
+
+    tool: str
+    arguments: dict[str, Json]
+    output: dict[str, Json] = Field(default_factory=dict)
+    error: str = ""  # not empty: the call failed, and the program is told so
+
+
 class Step(Value):
     """One step of a plan. Ids are never reused inside a ticket."""
 
     id: str  # "s1", "s2", …
     kind: StepKind
-    name: str  # the agent's or tool's name, or the flow's node
+    name: str  # the agent's, tool's or program's name, or the flow's node
     node: str | None = None  # the flow's node it comes from
     sentence: int | None = None  # the procedure's sentence it comes from
     status: StepStatus = StepStatus.WAITING
@@ -138,6 +147,8 @@ class Step(Value):
     reserved: Cost = Cost()
     task: str | None = None  # id of the task in flight
     text: str = ""  # of a model's ask or reply, or of a suggestion that waits for an expert
+    calls: tuple[Called, ...] = ()  # program: what it has called so far; dropped when it is done
+    caller: str | None = None  # tool: the program step whose call this is
 
 
 class Plan(Value):

@@ -9,6 +9,7 @@ from tandem.packs.problems import Problems, at
 
 KINDS: dict[str, tuple[str, ...]] = {
     "tool": ("tool",),
+    "program": ("program",),
     "approve": ("approve",),
     "agent": ("agent",),
     "ask": ("slots", "consent", "confirm", "choices"),
@@ -74,7 +75,8 @@ def _kind(node: dict[str, Any], here: str, problems: Problems) -> str | None:
     if node.get("text"):
         return "reply"
     problems.error(
-        here, "says nothing to do; give it `tool`, `slots`, `consent`, `approve`, `agent`, `text` or `handover`"
+        here,
+        "says nothing to do; give it `tool`, `program`, `slots`, `consent`, `approve`, `agent`, `text` or `handover`",
     )
     return None
 

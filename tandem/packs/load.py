@@ -10,10 +10,11 @@ from tandem.packs.files import pack_hash, read_mapping, read_procedure, read_yam
 from tandem.packs.flows import read_flow
 from tandem.packs.model import Flow, Intent, Pack, Policies, Tool
 from tandem.packs.problems import Problems, at
+from tandem.packs.programs import read_programs
 from tandem.packs.references import check_references
 from tandem.packs.tools import read_tools
 
-_FROM_FILES = ("intents", "flows", "tools", "policies", "hash", "root")
+_FROM_FILES = ("intents", "flows", "tools", "programs", "policies", "hash", "root")
 
 
 def load_pack(folder: Path) -> Pack:
@@ -51,11 +52,12 @@ def read_pack(folder: Path, problems: Problems) -> Pack | None:
         )
     intents = _read_intents(folder, language, problems)
     flows = _read_flows(folder, language, problems)
-    tools = _read_all_tools(folder, problems)
+    tools, programs = _read_all_tools(folder, problems), read_programs(folder, problems)
     policies = _read_policies(folder, problems)
     if head is None:
         return None
-    pack = head.model_copy(update={"intents": intents, "flows": flows, "tools": tools, "policies": policies})
+    read = {"intents": intents, "flows": flows, "tools": tools, "programs": programs, "policies": policies}
+    pack = head.model_copy(update=read)
     if not problems.errors:
         check_references(pack, problems)
     return pack

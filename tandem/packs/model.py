@@ -122,6 +122,8 @@ class Node(PackValue):
     save: dict[str, str] = Field(default_factory=dict)  # fact → expression over `result`
     on_failure: tuple[Edge, ...] = ()  # the tool said no or failed; without it, a person
     repeat: bool = False  # another visit is another effect (n + 1)
+    # program: `args` are its inputs
+    program: str | None = None
     # agent
     agent: str | None = None
     # approve
@@ -195,8 +197,7 @@ class Tool(PackValue):
     @property
     def required(self) -> tuple[str, ...]:
         """Parameters that must be given whatever the alternatives."""
-        raw = self.parameters.get("required", [])
-        return tuple(str(name) for name in raw) if isinstance(raw, list) else ()
+        return _required(self.parameters)
 
     @property
     def writes(self) -> bool:
@@ -207,6 +208,34 @@ class Tool(PackValue):
         """Parameter → its JSON Schema."""
         raw = self.parameters.get("properties", {})
         return {k: v for k, v in raw.items() if isinstance(v, dict)} if isinstance(raw, dict) else {}
+
+
+class Program(PackValue):
+    """A small Python program for several calls that belong together. It runs in a sandbox and changes nothing itself: each
+    call of a tool is a step of the plan, with the consent and the checks of any other."""
+
+    name: str
+    description: str = ""
+    tools: tuple[str, ...]  # what it may call
+    inputs: dict[str, Json] = Field(default_factory=dict)  # JSON Schema of the arguments of `main`
+    output: dict[str, Json] = Field(default_factory=dict)  # JSON Schema of what `main` returns
+    max_calls: int = Field(20, ge=1, le=40)
+    code: str = Field("", max_length=50_000)
+
+    @property
+    def parameters(self) -> Mapping[str, Json]:
+        """Input → its JSON Schema."""
+        raw = self.inputs.get("properties", {})
+        return raw if isinstance(raw, dict) else {}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return _required(self.inputs)
+
+
+def _required(schema: Mapping[str, Json]) -> tuple[str, ...]:
+    raw = schema.get("required", [])
+    return tuple(str(name) for name in raw) if isinstance(raw, list) else ()
 
 
 class ApprovalRule(PackValue):
@@ -266,6 +295,7 @@ class Pack(PackValue):
     intents: dict[str, Intent] = Field(default_factory=dict)
     flows: dict[str, Flow] = Field(default_factory=dict)  # by procedure
     tools: dict[str, Tool] = Field(default_factory=dict)
+    programs: dict[str, Program] = Field(default_factory=dict)
     policies: Policies = Policies()
 
     def flow_of(self, intent: str | None) -> Flow | None:

@@ -10,6 +10,7 @@ from tandem.contracts.values import Json
 from tandem.packs.expressions import InvalidExpression, compile_expression, placeholders
 from tandem.packs.model import END, Flow, Intent, Node, Pack, Tool
 from tandem.packs.problems import Problems, at, unknown
+from tandem.packs.programs import check_program
 
 
 def flow_place(flow: Flow, node: Node, *path: object) -> str:
@@ -24,6 +25,8 @@ def check_references(pack: Pack, problems: Problems) -> None:
         _flow(pack, flow, problems)
     for tool in pack.tools.values():
         _tool(pack, tool, problems)
+    for program in pack.programs.values():
+        check_program(pack, program, problems)
     for slot in pack.slots.values():
         if slot.pattern is not None:
             _pattern(slot.pattern, at("pack.yaml", "slots", slot.name, "pattern"), problems)
@@ -111,6 +114,12 @@ def _node(pack: Pack, flow: Flow, node: Node, problems: Problems) -> None:
         for name in node.args.keys() - pack.tools[node.tool].properties.keys():
             known = pack.tools[node.tool].properties
             problems.error(flow_place(flow, node, "args", name), unknown(name, known, "parameter"))
+    if node.program is not None and node.program not in pack.programs:
+        problems.error(flow_place(flow, node, "program"), unknown(node.program, pack.programs, "program"))
+    elif node.program is not None:
+        inputs = pack.programs[node.program].parameters
+        for name in node.args.keys() - inputs.keys():
+            problems.error(flow_place(flow, node, "args", name), unknown(name, inputs, "input"))
     if node.agent is not None and node.agent not in AGENTS:
         problems.error(flow_place(flow, node, "agent"), unknown(node.agent, AGENTS, "agent"))
     if node.skill_group is not None and node.skill_group not in pack.skill_groups:

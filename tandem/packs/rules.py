@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from tandem.packs.conditions import visit_bounds
 from tandem.packs.expressions import names_in, placeholders
 from tandem.packs.files import sentence_hash
-from tandem.packs.model import END, Edge, Flow, Node, Pack, Tool
+from tandem.packs.model import END, Edge, Flow, Node, Pack, Program, Tool
 from tandem.packs.paths import AUTHORISATION, IDENTITY, State, gives, states
 from tandem.packs.problems import Problems, at
 from tandem.packs.references import bound_expressions, expressions_of, flow_place
@@ -33,6 +33,8 @@ def check_flow(pack: Pack, flow: Flow, problems: Problems) -> None:
         _join(flow, node, reached, problems)
         _facts(pack, flow, node, problems)
         _subject(pack, flow, node, problems)
+        if node.program is not None:
+            _program(pack, flow, node, pack.programs[node.program], reached[node.id], problems)
         if node.tool is not None:
             tool = pack.tools[node.tool]
             _arguments(pack, flow, node, tool, reached[node.id], problems)
@@ -199,18 +201,40 @@ def _subject(pack: Pack, flow: Flow, node: Node, problems: Problems) -> None:
         )
 
 
+def _program(pack: Pack, flow: Flow, node: Node, program: Program, state: State, problems: Problems) -> None:
+    """Its inputs are known, and whoever it writes for. Consent and approval are asked when it calls: no sooner is it known
+    what for."""
+    for name in program.required:
+        if name not in node.args:
+            problems.error(flow_place(flow, node, "args"), f"{name!r} is missing; {program.name!r} requires it")
+    for name in node.args:
+        for fact in sorted(_unknown(node, name, state)):
+            problems.error(
+                flow_place(flow, node, "args", name), f"{fact!r} is not known on every path here; ask for it before"
+            )
+    for name in program.tools:
+        if pack.tools[name].writes:
+            _customer_known(pack, flow_place(flow, node), pack.tools[name], state, problems)
+
+
+def _customer_known(pack: Pack, place: str, tool: Tool, state: State, problems: Problems) -> None:
+    policies = pack.policies
+    if tool.name in (*policies.identity_tools, *policies.authorisation_tools, *policies.no_identity):
+        return
+    for role, demand in ((IDENTITY, policies.identity), (AUTHORISATION, policies.authorisation)):
+        if demand == "required" and role not in state.grants:
+            problems.error(
+                place,
+                f"{tool.name!r} writes, but {role} is not certain on every path here; branch on the success of one of "
+                f"policies.{role}_tools before, or list the tool in `no_identity`",
+            )
+
+
 def _permission(pack: Pack, flow: Flow, node: Node, tool: Tool, state: State, problems: Problems) -> None:
     policies, place = pack.policies, flow_place(flow, node)
     if tool.name in (*policies.identity_tools, *policies.authorisation_tools):
         return
-    if tool.name not in policies.no_identity:
-        for role, demand in ((IDENTITY, policies.identity), (AUTHORISATION, policies.authorisation)):
-            if demand == "required" and role not in state.grants:
-                problems.error(
-                    place,
-                    f"{tool.name!r} writes, but {role} is not certain on every path here; branch on the success of one of "
-                    f"policies.{role}_tools before, or list the tool in `no_identity`",
-                )
+    _customer_known(pack, place, tool, state, problems)
     needs_consent = policies.consent == "customer_confirms" and tool.name not in policies.no_consent
     if needs_consent and f"consent:{node.id}" not in state.grants:
         problems.error(

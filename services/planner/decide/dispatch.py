@@ -14,6 +14,7 @@ from tandem.contracts.tasks import (
     Interpret,
     MakePlan,
     Reason,
+    RunProgram,
     Task,
 )
 from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
@@ -183,6 +184,22 @@ def execute(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], or
         arguments_hash=hash_,
         authority=authority(draft, step, plan, hash_),
         origins=origins,
+    )
+
+
+def run_program(draft: Draft, step: Step, plan: Plan, inputs: dict[str, Json]) -> bool:
+    """Let function_agent run a program from its beginning to its next call; what it has called already it is told."""
+    step = step.changed(arguments=inputs)
+    return send_task(
+        draft,
+        step,
+        plan,
+        "function_agent",
+        RunProgram,
+        program=step.name,
+        inputs=inputs,
+        calls=step.calls,
+        at=plan.started_at,
     )
 
 

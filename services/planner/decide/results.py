@@ -12,7 +12,16 @@ from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import expert_task, handover, unknown_outcome
 from services.planner.decide.questions import ask_again, pose, slot_text
 from tandem.contracts.inbox import StepCompleted, StepFailed, StepProgress, TaskDeadLettered
-from tandem.contracts.tasks import Answer, CallProposal, Interpretation, PlanProposal, ToolResult, output_of
+from tandem.contracts.tasks import (
+    Answer,
+    CallProposal,
+    Interpretation,
+    PlanProposal,
+    ProgramCall,
+    ProgramOutput,
+    ToolResult,
+    output_of,
+)
 from tandem.contracts.ticket import Cost, Plan, Question, Step, StepStatus
 from tandem.contracts.values import Json
 from tandem.packs.expressions import evaluate
@@ -73,6 +82,8 @@ def _shown(output: object) -> dict[str, Any]:
             return {"tool": output.tool, "missing": [list(group) for group in output.missing]}
         case Interpretation():
             return {"kind": output.kind, "confidence": output.confidence}
+        case ProgramCall():
+            return {"tool": output.tool, "ordinal": output.ordinal}
     return {}
 
 
@@ -88,6 +99,11 @@ def _take(draft: Draft, step: Step, plan: Plan, output: object) -> None:
             _interpreted(draft, step, plan, output)
         case PlanProposal():
             proposal.apply(draft, step, plan, output)
+        case ProgramCall():
+            walk.call_for_program(draft, step, plan, output)
+        case ProgramOutput():
+            _save(draft, step, plan, output.output)
+            walk.complete(draft, draft.put_step(step, calls=()), result=output.output)
         case _:
             fields = cast(dict[str, Json], getattr(output, "model_extra", None) or {})
             _save(draft, step, plan, fields)
@@ -268,7 +284,7 @@ def on_progress(draft: Draft, message: StepProgress) -> None:
 def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     """Send a step again, a bounded number of times; an effect keeps its id, so the executor knows it."""
     by_a_model = step.kind == "agent" and step.name in ("interpret", "planner")
-    if step.attempt >= dispatch.MAX_ATTEMPTS or by_a_model:
+    if step.attempt - len(step.calls) >= dispatch.MAX_ATTEMPTS or by_a_model:
         _give_up(draft, step, plan, reason)
         return
     dispatch.release(draft, step, Cost(calls=step.reserved.calls, micros=step.reserved.micros))

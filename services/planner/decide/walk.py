@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from services.planner.decide import dispatch
+from services.planner.decide import dispatch, programs
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import OPEN, ask_approval, handover, masked, resolve, steps_in
 from services.planner.decide.questions import build_choices, missing_slots, park, pose, slot_text
+from tandem.contracts.tasks import ProgramCall
 from tandem.contracts.ticket import MAX_PLANS, MAX_RECENT_TEXT, Cost, Plan, Route, Status, Step, StepKind, StepStatus
 from tandem.contracts.values import Json, call_hash, derive_id, effect_id
 from tandem.packs.expressions import evaluate
@@ -139,7 +140,7 @@ def enter(draft: Draft, plan_id: str, node_id: str) -> None:
         return
     for fact in node.forget:
         draft.facts.pop(fact, None)
-    name = node.tool or node.agent or node.id
+    name = node.tool or node.program or node.agent or node.id
     run(draft, add_step(draft, plan_id, node.kind, name, node, visits))
 
 
@@ -154,6 +155,8 @@ def run(draft: Draft, step: Step) -> None:
             _run_ask(draft, step, plan, node)
         case "tool":
             run_tool(draft, step, plan, node)
+        case "program":
+            programs.run(draft, step, plan, node)
         case "agent":
             dispatch.answer_question(draft, step, plan, step.name)
         case "approve":
@@ -250,7 +253,7 @@ def run_tool(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:
         step.arguments if step.arguments is not None else dispatch.bound_arguments(draft, plan, node) if node else {}
     )
     if dispatch.complete_arguments(tool, arguments):
-        call(draft, step, plan, arguments, _origins(draft, node, arguments))
+        call(draft, step, plan, arguments, _origins(draft, step, node, arguments))
     else:
         dispatch.assemble(draft, step, plan, arguments)
 
@@ -272,8 +275,35 @@ def call(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], origi
         dispatch.execute(draft, step, plan, arguments, origins)
 
 
-def _origins(draft: Draft, node: Node | None, arguments: dict[str, Json]) -> dict[str, str]:
-    """Argument → origin: of the fact it was bound to, or of the pack's rule (`system`)."""
+def call_for_program(draft: Draft, step: Step, plan: Plan, wanted: ProgramCall) -> None:
+    """A program stands at a call: make it a step like any other, for which the program waits."""
+    problem = programs.refusal(draft, step, wanted)
+    if problem:
+        draft.event("program_refused", step=step.id, node=step.node, name=step.name, text=problem)
+        fail(draft, step, error=problem)
+        return
+    child = add_step(draft, plan.id, "tool", wanted.tool)
+    child = draft.put_step(child, arguments=wanted.arguments, caller=step.id, sentence=step.sentence)
+    draft.put_step(step, status=StepStatus.WAITING, needs=(child.id,))
+    run(draft, child)
+
+
+def _back_to_program(draft: Draft, child: Step, succeeded: bool, scope: dict[str, Any]) -> None:
+    plan = draft.plan_of(child.id)
+    caller = programs.returned(draft, child, succeeded, scope)
+    if plan is None or caller is None:
+        return
+    if programs.fits(caller):
+        run(draft, caller)
+    else:
+        fail(draft, caller, error="the program's calls are too large to be kept")
+    _go_on(draft, plan.id)
+
+
+def _origins(draft: Draft, step: Step, node: Node | None, arguments: dict[str, Json]) -> dict[str, str]:
+    """Argument → origin: of the fact it was bound to, or of the pack's rule (`system`); of a program's call, the program's."""
+    if step.caller:
+        return dict.fromkeys(arguments, programs.origin(draft))
     values: dict[str, str] = {}
     for name in arguments:
         raw = node.args.get(name) if node else None
@@ -300,6 +330,9 @@ def _end(draft: Draft, step: Step, status: StepStatus, scope: dict[str, Any]) ->
 
 def follow(draft: Draft, step: Step, succeeded: bool, **more: Any) -> None:
     """Take the edges out of a finished step; finish the plan when nothing of it is left open."""
+    if step.caller:
+        _back_to_program(draft, step, succeeded, more)
+        return
     plan = draft.plan_of(step.id)
     if plan is None:
         return

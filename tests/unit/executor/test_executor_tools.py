@@ -12,9 +12,10 @@ from yarl import URL
 from services.executor.http_tools import HttpTools, _request
 from services.executor.python_tools import PythonTools
 from services.executor.schemas import problem
-from services.executor.tools import Came, TooLate, Tools, at_path, one_line
+from services.executor.tools import Came, TooLate, Tools, at_path
 from tandem.errors import Refused
 from tandem.packs.model import Tool
+from tandem.text import one_line
 
 ENV = {"API": "http://api.example:81/v1/", "TOKEN": "s3cret"}
 
