@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tandem.bus.base import Appended, Consumer, Listener, NewRecord, Outgoing, Record, TopicPartition, placed
 from tandem.chaos.simulation.broker import SESSION_S, Broker
 from tandem.chaos.simulation.loop import Process
-from tandem.contracts.topics import TICKET_STATE, Topic
+from tandem.contracts.topics import Topic
 from tandem.errors import BusUnavailable
 
 T = TypeVar("T")
@@ -323,4 +323,4 @@ class Member:
         await self._network.ask(self.consumer.close, BusUnavailable, certain=True)
 
 
-__all__ = ["OUTSIDE", "TICKET_STATE", "Member", "Network", "ProcessBus", "Session", "Weather"]
+__all__ = ["OUTSIDE", "Member", "Network", "ProcessBus", "Session", "Weather"]

@@ -20,11 +20,13 @@ from tandem.contracts.message import Envelope, read_body, read_envelope
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_INBOX
 from tandem.contracts.values import conversation_id
 
-Wish = Literal["reset", "pay", "look"]
+Wish = Literal["reset", "pay", "look", "ask"]
 PATIENCE_S = 1_500.0
 TENANT = "acme"
 CHANNEL = "cli"
 SETTLED = "I have settled it."
+KEPT = "thirty days"
+"""What the knowledge says."""
 
 
 @dataclass
@@ -74,7 +76,9 @@ class Customers:
         """Ask, answer what is asked, and wait for the end of the matter."""
         self.stories.append(story)
         await asyncio.sleep(self._random.uniform(0, 60))
-        if self._random.random() < 0.3:
+        if story.wish == "ask":
+            await self._say(story, "how long are snapshots kept?")
+        elif self._random.random() < 0.3:
             await self._say(story, f"please {story.wish}")
             await self._say(story, story.account, "1b") if not await self._hears(story, "Which account") else None
             if not any(story.account in text for text in self._said(story)):
@@ -83,11 +87,11 @@ class Customers:
             await self._say(story, f"please {story.wish} {story.account}")
         if story.wish == "reset" and await self._hears(story, r"Reset A\d+\?|A colleague|taken over", "consent"):
             await self._say(story, "yes" if story.consents else "no", "2")
-        await self._hears(story, rf"is done|left alone|{SETTLED}", "the end")
+        await self._hears(story, rf"is done|left alone|{KEPT}|{SETTLED}", "the end")
         last = " ".join(self._said(story))
         story.state = (
             "done"
-            if "is done" in last
+            if "is done" in last or KEPT in last
             else "settled"
             if SETTLED in last
             else "declined"

@@ -18,11 +18,13 @@ from services.planner.decide import decide, quarantine
 from services.planner.handlers import HANDLERS
 from services.planner.owner import Owner
 from services.planner.settings import PlannerSettings
+from services.rag_agent.settings import RagAgentSettings
 from services.router.settings import RouterSettings
 from tandem.agent import agent_loop
 from tandem.channels import Channels
 from tandem.chaos.simulation.broker import SESSION_S, Broker
 from tandem.chaos.simulation.index import ProcessRedis, Store
+from tandem.chaos.simulation.knowledge import Shelf, ShelfEngine
 from tandem.chaos.simulation.loop import Killed, Process, VirtualLoop
 from tandem.chaos.simulation.network import Network, ProcessBus
 from tandem.chaos.simulation.world import World
@@ -32,10 +34,11 @@ from tandem.errors import Unavailable
 from tandem.packs.registry import Packs
 from tandem.service import Service
 from tandem.settings import Settings
+from tandem.vectors.hybrid import HybridVectors
 from tandem.wiring import Wiring
 
 TOOLS = "tandem.chaos.simulation.world"
-CAST = ("router", "planner", "planner", "executor", "executor", "function_agent", "memory")
+CAST = ("router", "planner", "planner", "executor", "executor", "function_agent", "rag_agent", "memory")
 """Two of those whose places are contested. `look` leaves its argument to function_agent."""
 
 CACHED = 1
@@ -46,6 +49,7 @@ SETTINGS: dict[str, Callable[..., Settings]] = {
     "planner": PlannerSettings,
     "executor": ExecutorSettings,
     "function_agent": FunctionAgentSettings,
+    "rag_agent": RagAgentSettings,
     "memory": MemorySettings,
 }
 OWN: dict[str, dict[str, Any]] = {
@@ -95,6 +99,7 @@ class Member:
             redis=ProcessRedis(stage.network, stage.store, self.process),
             llm=NoModel(),
             memory=NoModel(),
+            vectors=HybridVectors(ShelfEngine(stage.network, stage.shelf)),
             packs=stage.packs,
             channels=stage.channels,
         )
@@ -163,6 +168,7 @@ class Stage:
         self.network = Network(self.broker, random)
         self.store = Store()
         self.world = World(self.network)
+        self.shelf = Shelf()
         self.members = [Member(service, number, self) for number, service in enumerate(CAST)]
         self.faults: list[str] = []
         self._misfortune = 0.0

@@ -105,7 +105,10 @@ texts:
    examples: {en: [I want to pay]}}
 - {name: look, description: Look at an account, scenario: operate, procedure: look, label: look, patterns: ['\\blook\\b'],
    examples: {en: [look at my account]}}
+- {name: ask, description: A question, scenario: consult, label: question, patterns: ['\\bsnapshots\\b'],
+   examples: {en: [how long are snapshots kept]}}
 """,
+    "knowledge/snapshots.md": "# Snapshots\n\n## How long snapshots are kept\n\nSnapshots are kept for thirty days.\n",
     "procedures/reset.md": """\
 ---
 intent: reset
