@@ -27,6 +27,7 @@ COMMANDS = {
     "pack": "Make, check and ingest packs.",
     "schemas": "Write the AsyncAPI document and the JSON Schemas of all messages.",
     "dashboards": "Write the Grafana dashboards.",
+    "model": "Serve models.",
     "deploy": "Write the generated Kubernetes manifests.",
     "bench": "Measure.",
     "chaos": "Prove the promise under faults.",
