@@ -170,6 +170,40 @@ MODELS = Dashboard(
             "sum by (model, direction) (rate(tandem_model_tokens_total[5m]))",
             "{{model}} {{direction}}",
         ),
+        Panel("How long until the first token", quantiles("tandem_model_first_token_seconds", "model"), unit="s"),
+        one(
+            "Tokens in found in a prefix cache",
+            'sum by (model) (rate(tandem_model_tokens_total{direction="cached"}[5m]))'
+            ' / (sum by (model) (rate(tandem_model_tokens_total{direction="in"}[5m])) > 0)',
+            "{{model}}",
+            unit="percentunit",
+        ),
+        Panel(
+            "Calls at each replica, and those that wait",
+            (
+                ("sum by (model, replica) (tandem_model_in_flight)", "{{model}} {{replica}}"),
+                ("sum by (model, class) (tandem_model_waiting)", "{{model}} {{class}} waits"),
+            ),
+        ),
+        one(
+            "Circuit breakers: 0 closed, 1 half-open, 2 open",
+            "max by (model, replica) (tandem_model_breaker)",
+            "{{model}} {{replica}}",
+        ),
+        one(
+            "Attempts that failed, by how",
+            "sum by (model, outcome) (rate(tandem_model_failures_total[5m]))",
+            "{{model}} {{outcome}}",
+        ),
+        Panel(
+            "Calls refused; calls answered without a model; first tokens asked twice for",
+            (
+                ("sum by (reason) (rate(tandem_model_refused_total[5m]))", "refused {{reason}}"),
+                ("sum by (by) (rate(tandem_model_repeated_total[5m]))", "by {{by}}"),
+                ("sum by (won) (rate(tandem_model_hedges_total[5m]))", "hedged, second first: {{won}}"),
+            ),
+        ),
+        one("Cost a second, millionths", "sum by (model) (rate(tandem_model_cost_micros_total[5m]))", "{{model}}"),
         one(
             "Tokens of a ticket",
             'sum by (pack) (increase(tandem_ticket_tokens_total{outcome="done"}[1d]))'

@@ -114,8 +114,45 @@ REOPENED: Final = Metric("tandem_reopened_total", "counter", "Tickets reopened a
 TOOL_CALLS: Final = Metric("tandem_tool_calls_total", "counter", "Tool calls, by status", ("tool", "status"))
 TOOL_SECONDS: Final = Metric("tandem_tool_seconds", "histogram", "Seconds a tool call took", ("tool",))
 MODEL_CALLS: Final = Metric("tandem_model_calls_total", "counter", "Model calls, by outcome", ("model", "outcome"))
-MODEL_TOKENS: Final = Metric("tandem_model_tokens_total", "counter", "Tokens in and out", ("model", "direction"))
+MODEL_TOKENS: Final = Metric(
+    "tandem_model_tokens_total",
+    "counter",
+    "Tokens in, out, and of those in found in a prefix cache",
+    ("model", "direction"),
+)
 MODEL_SECONDS: Final = Metric("tandem_model_seconds", "histogram", "Seconds of one model call", ("model",))
+MODEL_FIRST_TOKEN: Final = Metric(
+    "tandem_model_first_token_seconds",
+    "histogram",
+    "Seconds from a streamed call's arrival to its first token, queue included",
+    ("model",),
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+MODEL_COST: Final = Metric(
+    "tandem_model_cost_micros_total", "counter", "Cost of model calls, in millionths of the currency unit", ("model",)
+)
+MODEL_WAITING: Final = Metric(
+    "tandem_model_waiting", "gauge", "Calls that wait for a slot of a pool, by class", ("model", "class")
+)
+MODEL_IN_FLIGHT: Final = Metric("tandem_model_in_flight", "gauge", "Calls in flight at a replica", ("model", "replica"))
+MODEL_BREAKER: Final = Metric(
+    "tandem_model_breaker", "gauge", "A replica's circuit breaker: 0 closed, 1 half-open, 2 open", ("model", "replica")
+)
+MODEL_FAILURES: Final = Metric(
+    "tandem_model_failures_total", "counter", "Attempts at a replica that failed, by how", ("model", "outcome")
+)
+MODEL_REFUSED: Final = Metric(
+    "tandem_model_refused_total", "counter", "Calls refused for a full queue, a quota or a spent grant", ("reason",)
+)
+MODEL_REPEATED: Final = Metric(
+    "tandem_model_repeated_total", "counter", "Calls answered without a model: by grant, cache or record", ("by",)
+)
+MODEL_HEDGES: Final = Metric(
+    "tandem_model_hedges_total",
+    "counter",
+    "Second replicas asked for a first token, and whether they were first",
+    ("won",),
+)
 EMBEDDED: Final = Metric(
     "tandem_embedded_texts_total", "counter", "Texts embedded, and those found in the cache", ("cache",)
 )

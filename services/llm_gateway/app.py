@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from random import Random
+
 import grpc
 
-from services.llm_gateway.chat import Chat, Endpoint
+from services.llm_gateway.chat import Chat, Options
 from services.llm_gateway.embeddings import BlockingEncoder, Embeddings
 from services.llm_gateway.handlers import Gateway, LlmServicer
+from services.llm_gateway.http_door import HttpDoor
+from services.llm_gateway.recording import Recorder, Replay
 from services.llm_gateway.settings import LlmGatewaySettings
 from tandem.errors import InvalidSettings
+from tandem.model_pools import Pool, Pools, Price, load_pools
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.v1 import llm_pb2_grpc
-from tandem.service import Service
+from tandem.service import Component, Service
 from tandem.wiring import Wiring
+
+KEY = "TANDEM_LLM_API_KEY"
 
 
 def build_gateway(settings: LlmGatewaySettings) -> Gateway:
@@ -27,32 +35,58 @@ def build_gateway(settings: LlmGatewaySettings) -> Gateway:
 
 
 def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
-    """The service: a gRPC server over the gateway, ready once the encoder is loaded."""
+    """The service: two doors to one gateway, ready once the encoder is loaded."""
     gateway = build_gateway(settings)
 
     def register(server: grpc.aio.Server) -> None:
         llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(gateway, wiring.kill), server)
 
-    listen = Listen(
-        host=settings.llm_gateway_host,
-        port=settings.llm_gateway_port,
-        token=settings.service_token.get_secret_value(),
-    )
+    token = settings.service_token.get_secret_value()
+    listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token)
     server = GrpcServer(listen, register, ("tandem.rpc.v1.LlmGateway",), before=gateway.warm, after=gateway.close)
-    return Service("llm_gateway", wiring, [server])
+    doors: list[Component] = [server]
+    if settings.llm_gateway_http_port is not None:
+        http = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_http_port, token=token)
+        doors.insert(0, HttpDoor(gateway, http))
+    return Service("llm_gateway", wiring, doors)
+
+
+def pools_of(settings: LlmGatewaySettings) -> Pools | None:
+    """The file of pools, or the one endpoint as a pool of one replica; None: no chat."""
+    if settings.llm_pools is not None:
+        return load_pools(settings.llm_pools)
+    if not settings.llm_base_url:
+        return _nothing() if settings.llm_replay else None
+    if not settings.llm_model:
+        raise InvalidSettings("TANDEM_LLM_BASE_URL is set, TANDEM_LLM_MODEL is not: name the model")
+    pool = Pool(
+        model=settings.llm_model,
+        replicas=(settings.llm_base_url,),
+        vllm=False,
+        concurrency=settings.llm_concurrency,
+        price=Price(tokens_in=settings.llm_micros_in, tokens_out=settings.llm_micros_out),
+    )
+    return Pools(pools={"default": pool})
+
+
+def _nothing() -> Pools:
+    """A pool that is never asked: every answer is replayed."""
+    return Pools(pools={"default": Pool(model="replayed", replicas=("http://replayed.invalid/v1",), vllm=False)})
 
 
 def _chat(settings: LlmGatewaySettings) -> Chat | None:
-    if not settings.llm_base_url:
+    pools = pools_of(settings)
+    if pools is None:
         return None
-    if not settings.llm_model:
-        raise InvalidSettings("TANDEM_LLM_BASE_URL is set, TANDEM_LLM_MODEL is not: name the model")
-    return Chat(
-        Endpoint(
-            base_url=settings.llm_base_url,
-            model=settings.llm_model,
-            api_key=settings.llm_api_key,
-            micros_in=settings.llm_micros_in,
-            micros_out=settings.llm_micros_out,
-        )
+    if settings.llm_record and settings.llm_replay:
+        raise InvalidSettings("TANDEM_LLM_RECORD and TANDEM_LLM_REPLAY are both set: unset one")
+    keys = {variable: os.environ.get(variable, "") for variable in {pool.api_key_env for pool in pools.pools.values()}}
+    salt_key = settings.llm_salt_key.get_secret_value() or settings.service_token.get_secret_value()
+    options = Options(
+        keys=keys | {KEY: settings.llm_api_key.get_secret_value()},
+        salt_key=salt_key,
+        cache=settings.llm_cache,
+        recorder=Recorder(settings.llm_record) if settings.llm_record else None,
+        replay=Replay(settings.llm_replay) if settings.llm_replay else None,
     )
+    return Chat(pools, options, Random())

@@ -1,155 +1,290 @@
-"""Chat through any OpenAI-compatible endpoint."""
+"""Chat: grants and quotas before a call, pools to make it, shapes and accounts after it; recorded or replayed on the way."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import time
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, replace
+from random import Random
 
-import aiohttp
-import jsonschema_rs
-from pydantic import BaseModel, Field, SecretStr, ValidationError
-
+from services.llm_gateway.accounting import Counted, account, cost_of, most_of
+from services.llm_gateway.admission import Quotas
+from services.llm_gateway.cache import Cache
+from services.llm_gateway.calls import Call, Completion, Failed, read_completion
+from services.llm_gateway.grants import LEFT, Entry, Grants
+from services.llm_gateway.recording import Recorder, Replay
+from services.llm_gateway.served_pool import POLL_S, ServedPool, salter
+from services.llm_gateway.serving import Lease, Serving
+from services.llm_gateway.shapes import Shapes
+from services.llm_gateway.sse import DONE, Assembly, payloads
+from services.llm_gateway.upstream import Upstream
 from tandem import telemetry
 from tandem.contracts.ticket import Cost
-from tandem.errors import InvalidError, Unavailable
-from tandem.rpc.ports import ChatRequest, ChatResponse
+from tandem.errors import InvalidError
+from tandem.model_pools import Pools
 from tandem.telemetry import Attribute, SpanName, names
 
-MAX_CONNECTIONS = 128
+logger = logging.getLogger(__name__)
 
 
-class Endpoint(BaseModel, frozen=True):
-    """A model behind an OpenAI-compatible API, and what its tokens cost in millionths of a currency unit per thousand."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`keys`: the replicas' key by its variable's name. `recorder` and `replay`: at most one."""
 
-    base_url: str
-    model: str
-    api_key: SecretStr = SecretStr("")
-    micros_in: int = 0
-    micros_out: int = 0
-
-
-class _Message(BaseModel):
-    content: str | None = None
+    keys: Mapping[str, str]
+    salt_key: str = ""
+    cache: int = 0
+    recorder: Recorder | None = None
+    replay: Replay | None = None
 
 
-class _Choice(BaseModel):
-    message: _Message
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some events of a stream as they came, and their text where somebody wants it; the last has the completion."""
 
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    model: str = ""
-    usage: _Usage | None = None
+    events: bytes = b""
+    text: str = ""
+    last: Completion | None = None
 
 
 class Chat:
-    """One endpoint. Retry-After is honoured once, inside the deadline; every other trouble is Unavailable."""
+    """Every chat call. Raises Unavailable (its kinds Failed and Exhausted) or InvalidError, within the call's deadline."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, pools: Pools, options: Options, random: Random) -> None:
+        salt = salter(options.salt_key)
+        self.upstream = Upstream()
+        self.pools = {
+            name: ServedPool(
+                name, pool, self.upstream, key=options.keys.get(pool.api_key_env, ""), salt=salt, random=random
+            )
+            for name, pool in pools.pools.items()
+        }
+        self._config = pools
+        self._serving = Serving(self.pools, {name: pools.chain(name) for name in self.pools}, self.upstream)
+        self._quotas = Quotas(pools.tenant, time.monotonic)
+        self._grants = Grants()
+        self._cache = Cache(options.cache)
+        self._shapes = Shapes()
+        self._recorder, self._replay = options.recorder, options.replay
+        self._watch: asyncio.Task[None] | None = None
 
-    async def chat(self, request: ChatRequest, deadline: float) -> ChatResponse:
-        model = self._endpoint.model
-        began = time.monotonic()
-        outcome = "failed"
-        try:
-            with telemetry.span(f"{SpanName.CHAT} {model}", attributes={Attribute.MODEL: model}):
-                async with asyncio.timeout(deadline):
-                    response = await self._ask(request, deadline)
-            outcome = "ok"
-        except TimeoutError as error:
-            outcome = "timeout"
-            raise Unavailable(f"model {model}: no answer within {deadline:.1f} s") from error
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"model {model}: {type(error).__name__}") from error
-        finally:
-            telemetry.count(names.MODEL_CALLS, model, outcome)
-            telemetry.observe(names.MODEL_SECONDS, time.monotonic() - began, model)
-        return response
+    async def complete(self, call: Call) -> Completion:
+        """The whole answer of one call."""
+        self._prepare(call)
+        with (
+            telemetry.span(f"{SpanName.CHAT} {call.pool}", attributes={Attribute.MODEL: call.pool}),
+            Counted(call.pool),
+        ):
+            if not (call.grant or self._replay or self._recorder or self._cache.takes(call)):
+                return await self._made(call)
+            question = call.question()
+            if self._replay:
+                return self._replay.answer(question)
+            known = self._cache.get(call, question) if self._cache.takes(call) else None
+            return known or await self._granted(call, question)
+
+    async def stream(self, call: Call, *, texts: bool = False) -> AsyncGenerator[Piece]:
+        """The answer in pieces; `texts`: with their text. Ending early ends the call at the replica."""
+        self._prepare(call)
+        assemble = texts or bool(call.grant or self._recorder or call.schema)
+        with Counted(call.pool):
+            question = call.question() if call.grant or self._replay or self._recorder else ""
+            found = self._replay.answer(question) if self._replay else None
+            begun = await self._begin(call, question) if call.grant and not found else None
+            if isinstance(begun, Completion):
+                found = begun
+            if found:
+                for piece in _as_stream(found):
+                    yield piece
+                return
+            entry = begun if isinstance(begun, Entry) else None
+            assembly = Assembly()
+            try:
+                async with contextlib.aclosing(self._streamed(call, assembly, assemble=assemble)) as pieces:
+                    async for piece in pieces:
+                        if piece.last is not None:
+                            self._keep(call, question, piece.last)
+                            if entry:
+                                self._grants.settle(call, entry, piece.last)
+                                entry = None
+                        yield piece
+            except BaseException as error:
+                if entry:
+                    self._grants.fail(call, question, entry, error, Cost(calls=1, tokens=assembly.pieces))
+                raise
+
+    def pool(self, name: str) -> ServedPool:
+        """Raises InvalidError."""
+        if name not in self.pools:
+            raise InvalidError(f"there is no pool {name!r}; there are {', '.join(self.pools)}")
+        return self.pools[name]
+
+    def chain(self, name: str) -> list[ServedPool]:
+        """The pool and those after it."""
+        return self._serving.chain(name)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        if self._recorder is not None:
+            self._recorder.close()
+        await self.upstream.close()
 
-    async def _ask(self, request: ChatRequest, deadline: float) -> ChatResponse:
-        status, wait, body = await self._post(request)
-        if status in (429, 503) and wait is not None and wait < deadline:
-            await asyncio.sleep(wait)
-            status, _, body = await self._post(request)
-        if status in (400, 422):
-            raise InvalidError(
-                f"model {self._endpoint.model} refuses the request: {body[:200].decode('utf-8', 'replace')}"
-            )
-        if status != 200:
-            raise Unavailable(f"model {self._endpoint.model}: HTTP {status}")
-        return self._read(body, request)
+    def watch(self) -> None:
+        """Keep an eye on the replicas from now on."""
+        if self._watch is None and not self._replay:
+            self._watch = asyncio.create_task(self._look(), name="replicas")
 
-    async def _post(self, request: ChatRequest) -> tuple[int, float | None, bytes]:
-        """Status, seconds to wait if the server says so, body."""
-        session = self._open()
-        headers = {"Idempotency-Key": request.grant} if request.grant else {}
-        url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
-        async with session.post(url, json=self._body(request), headers=headers) as response:
-            return response.status, _seconds(response.headers.get("Retry-After")), await response.read()
+    def _prepare(self, call: Call) -> None:
+        if not isinstance(call.body.get("messages"), list) or not call.body["messages"]:
+            raise InvalidError("messages: give at least one")
+        call.pool = call.pool or self._config.first() or ""
+        pool = self.pool(call.pool).pool
+        if pool.kind != "chat":
+            raise InvalidError(f"pool {call.pool!r} is for {pool.kind}")
+        if call.adapter and call.adapter not in pool.adapters:
+            raise InvalidError(f"pool {call.pool!r} does not allow adapter {call.adapter!r}")
+        self.watch()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            key = self._endpoint.api_key.get_secret_value()
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
-                headers={"Authorization": f"Bearer {key}"} if key else {},
-            )
-        return self._session
+    # One call, whole ---------------------------------------------------------------------------------------------
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        system = [{"role": "system", "content": request.system}] if request.system else []
-        body: dict[str, Any] = {
-            "model": self._endpoint.model,
-            "messages": [*system, *({"role": role, "content": text} for role, text in request.messages)],
-            "max_tokens": request.max_tokens,
-            "temperature": request.temperature,
-        }
-        if request.schema is not None:
-            shape = {"name": "answer", "schema": request.schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": shape}
-        return body
-
-    def _read(self, body: bytes, request: ChatRequest) -> ChatResponse:
+    async def _granted(self, call: Call, question: str) -> Completion:
+        """Made once under its grant."""
+        if not call.grant:
+            completion = await self._made(call)
+            self._keep(call, question, completion)
+            return completion
+        begun = await self._begin(call, question)
+        if isinstance(begun, Completion):
+            return begun
         try:
-            completion = _Completion.model_validate_json(body)
-        except ValidationError as error:
-            raise Unavailable(f"model {self._endpoint.model}: the answer is no chat completion") from error
-        text = completion.choices[0].message.content or ""
-        if request.schema is not None:
-            _check_shape(text, request.schema)
-        usage = completion.usage or _Usage()
-        telemetry.count(names.MODEL_TOKENS, self._endpoint.model, "in", by=usage.prompt_tokens)
-        telemetry.count(names.MODEL_TOKENS, self._endpoint.model, "out", by=usage.completion_tokens)
-        return ChatResponse(text=text, model=completion.model or self._endpoint.model, cost=self._cost(usage))
+            completion = await self._made(call)
+        except BaseException as error:
+            self._grants.fail(call, question, begun, error, Cost())
+            raise
+        self._grants.settle(call, begun, completion)
+        self._keep(call, question, completion)
+        return completion
 
-    def _cost(self, usage: _Usage) -> Cost:
-        micros = usage.prompt_tokens * self._endpoint.micros_in + usage.completion_tokens * self._endpoint.micros_out
-        return Cost(calls=1, tokens=usage.prompt_tokens + usage.completion_tokens, micros=-(-micros // 1000))
+    async def _begin(self, call: Call, question: str) -> Entry | Completion:
+        """Room under the grant, or the answer of the same call before it."""
+        price = self.pools[call.pool].pool.price
+        while True:
+            begun = self._grants.begin(call, question, most_of(call.size, price))
+            if isinstance(begun, Entry):
+                return begun
+            try:
+                return await asyncio.shield(begun)
+            except Failed as error:
+                if error.outcome != LEFT:
+                    raise
+
+    async def _made(self, call: Call) -> Completion:
+        share = self._quotas.enter(call.tenant)
+        tokens = 0
+        try:
+            completion = await self._through(call, share.weight)
+            tokens = completion.cost.tokens
+        finally:
+            self._quotas.leave(call.tenant, tokens)
+        return completion
+
+    async def _through(self, call: Call, weight: float) -> Completion:
+        """Through the chain, until a pool gives an answer of the right shape."""
+        began = time.monotonic()
+        chain = self._serving.chain(call.pool)
+        failure: Failed | None = None
+        for pool in chain:
+            try:
+                lease = await self._serving.lease(pool, call, weight, last=pool is chain[-1])
+                return self._read(call, lease, began)
+            except Failed as error:
+                failure = error
+        raise failure or Failed("away", "no pool")
+
+    def _read(self, call: Call, lease: Lease, began: float) -> Completion:
+        try:
+            completion = read_completion(lease.opened.first)
+            if call.schema is not None and not completion.tool_calls:
+                self._shapes.check(completion.text, call.schema)
+        except BaseException as error:
+            lease.close(error)
+            raise
+        lease.close()
+        return self._accounted(lease.pool, completion, time.monotonic() - began)
+
+    def _accounted(self, pool: ServedPool, completion: Completion, first_s: float) -> Completion:
+        cost = cost_of(completion.usage, pool.pool.price)
+        account(pool.name, completion.usage, cost)
+        usage = replace(completion.usage, first_token_ms=round(first_s * 1000, 3))
+        return replace(completion, cost=cost, usage=usage, model=completion.model or pool.pool.model)
+
+    def _keep(self, call: Call, question: str, completion: Completion) -> None:
+        if self._recorder is not None:
+            self._recorder.add(question, completion)
+        if self._cache.takes(call) and not call.stream:
+            self._cache.put(call, question, completion)
+
+    # One call, in pieces -----------------------------------------------------------------------------------------
+
+    async def _streamed(self, call: Call, assembly: Assembly, *, assemble: bool) -> AsyncGenerator[Piece]:
+        began = time.monotonic()
+        share = self._quotas.enter(call.tenant)
+        tokens = 0
+        try:
+            lease = await self._first(call, share.weight)
+            first_s = time.monotonic() - began
+            telemetry.observe(names.MODEL_FIRST_TOKEN, first_s, lease.pool.name)
+            try:
+                events = lease.opened.first
+                ended = False
+                while events:
+                    text = ""
+                    if assemble or b'"usage"' in events or b'"error"' in events:
+                        text = "".join([assembly.add(payload) for payload in payloads(events)])
+                    yield Piece(events, text)
+                    ended = ended or DONE in events
+                    events = await lease.opened.more()
+                if not ended:
+                    raise Failed("cut", f"{lease.opened.replica.base} ended its stream early")
+            except BaseException as error:
+                lease.close(error)
+                raise
+            lease.close()
+            completion = self._accounted(lease.pool, assembly.completion(), first_s)
+            tokens = completion.cost.tokens
+            if call.schema is not None and not completion.tool_calls:
+                self._shapes.check(completion.text, call.schema)
+            yield Piece(last=completion)
+        finally:
+            self._quotas.leave(call.tenant, tokens or assembly.pieces)
+
+    async def _first(self, call: Call, weight: float) -> Lease:
+        chain = self._serving.chain(call.pool)
+        failure: Failed | None = None
+        for pool in chain:
+            try:
+                return await self._serving.lease(pool, call, weight, last=pool is chain[-1])
+            except Failed as error:
+                failure = error
+        raise failure or Failed("away", "no pool")
+
+    async def _look(self) -> None:
+        while True:
+            for pool in self.pools.values():
+                await pool.look()
+            await asyncio.sleep(POLL_S)
 
 
-def _check_shape(text: str, schema: dict[str, Any]) -> None:
-    try:
-        jsonschema_rs.Draft202012Validator(schema, offline=True).validate(json.loads(text))
-    except ValueError as error:
-        raise Unavailable("the model's answer has not the shape it was asked for") from error
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds; its date form is not honoured."""
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
-        return None
+def _as_stream(completion: Completion) -> list[Piece]:
+    """A known answer as a stream of one piece."""
+    message = json.loads(completion.body())
+    choice = {"index": 0, "delta": message["choices"][0]["message"], "finish_reason": completion.finish or "stop"}
+    chunk = {"object": "chat.completion.chunk", "model": completion.model, "choices": [choice]}
+    events = b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n" + DONE
+    return [Piece(events, completion.text), Piece(last=completion)]

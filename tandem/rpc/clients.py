@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contracts.ticket import Cost, Line
-from tandem.errors import InvalidError, Unavailable
-from tandem.rpc.ports import ChatRequest, ChatResponse
+from tandem.contracts.ticket import Line
+from tandem.errors import Exhausted, InvalidError, Unavailable
+from tandem.rpc.chat_messages import delta_from_wire, request_to_wire, response_from_wire
+from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc, memory_pb2, memory_pb2_grpc
 from tandem.telemetry import current_traceparent
 
@@ -30,6 +31,10 @@ class _Call(Protocol):
     def __call__(self, request: Any, *, timeout: float, metadata: Any) -> Awaitable[Any]: ...
 
 
+class _Stream(Protocol):
+    def __call__(self, request: Any, *, timeout: float, metadata: Any) -> grpc.aio.UnaryStreamCall[Any, Any]: ...
+
+
 class _Client:
     """A channel opened on first use, inside the event loop that uses it."""
 
@@ -41,18 +46,39 @@ class _Client:
         self._stub: Any = None
 
     async def call(self, method: str, request: Any, deadline: float) -> Any:
-        """One call. Raises Unavailable, or InvalidError when the server says the request is wrong."""
-        if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
-            self._stub = self._make_stub(self._channel)
-        function: _Call = getattr(self._stub, method)
+        """One call. Raises Unavailable, Exhausted, or InvalidError when the server says the request is wrong."""
+        function: _Call = getattr(self._open(), method)
         try:
             return await function(request, timeout=deadline, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
-            text = f"{self._target} {method}: {error.code().name}: {error.details()}"
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                raise InvalidError(text) from error
-            raise Unavailable(text) from error
+            raise self._told(method, error) from error
+
+    async def stream(self, method: str, request: Any, deadline: float) -> AsyncGenerator[Any]:
+        """The answers of one call; it is cancelled at the server when the reader leaves. Raises as `call` does."""
+        function: _Stream = getattr(self._open(), method)
+        call = function(request, timeout=deadline, metadata=self._metadata())
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise self._told(method, error) from error
+        finally:
+            call.cancel()
+
+    def _open(self) -> Any:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+            self._stub = self._make_stub(self._channel)
+        return self._stub
+
+    def _told(self, method: str, error: grpc.aio.AioRpcError) -> Exception:
+        details = error.details() or ""
+        text = f"{self._target} {method}: {error.code().name}: {details}"
+        if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            return InvalidError(text)
+        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return Exhausted(details.partition(":")[0], text)
+        return Unavailable(text)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         token = ("authorization", f"Bearer {self._token}")
@@ -79,7 +105,7 @@ class _Client:
 
 
 class GrpcLlm:
-    """The Llm port over gRPC."""
+    """The Models port over gRPC."""
 
     def __init__(self, target: str, token: str) -> None:
         self._client = _Client(target, token, llm_pb2_grpc.LlmGatewayStub)
@@ -90,19 +116,15 @@ class GrpcLlm:
         return vectors.astype(np.float32, copy=False)
 
     async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
-        message = llm_pb2.ChatRequest(
-            tenant=request.tenant,
-            system=request.system,
-            messages=[llm_pb2.ChatTurn(role=role, text=text) for role, text in request.messages],
-            schema_json=json.dumps(request.schema) if request.schema is not None else "",
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
-            interactive=request.interactive,
-            grant=request.grant,
-        )
-        reply = await self._client.call("Chat", message, deadline)
-        cost = Cost(calls=reply.calls, tokens=reply.tokens, micros=reply.micros)
-        return ChatResponse(text=reply.text, model=reply.model, cost=cost)
+        return response_from_wire(await self._client.call("Chat", request_to_wire(request), deadline))
+
+    async def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
+        async for delta in self._client.stream("ChatStream", request_to_wire(request), deadline):
+            yield delta_from_wire(delta)
+
+    async def rerank(self, query: str, texts: Sequence[str], deadline: float = 5.0) -> list[float]:
+        reply = await self._client.call("Rerank", llm_pb2.RerankRequest(query=query, texts=texts), deadline)
+        return list(reply.scores)
 
     async def ready(self) -> None:
         await self._client.ready()

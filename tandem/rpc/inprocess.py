@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tandem.contracts.ticket import Line
 from tandem.errors import RetryableError, Unavailable
-from tandem.rpc.ports import ChatRequest, ChatResponse, Llm, Memory
+from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse, Memory, Models
 
 
 @asynccontextmanager
@@ -28,9 +28,9 @@ async def _within(deadline: float, what: str) -> AsyncIterator[None]:
 
 
 class InProcessLlm:
-    """The Llm port over a gateway of this process."""
+    """The Models port over a gateway of this process."""
 
-    def __init__(self, gateway: Llm) -> None:
+    def __init__(self, gateway: Models) -> None:
         self._gateway = gateway
 
     async def embed(self, texts: Sequence[str], deadline: float = 5.0) -> NDArray[np.float32]:
@@ -40,6 +40,15 @@ class InProcessLlm:
     async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
         async with _within(deadline, "chat"):
             return await self._gateway.chat(request, deadline)
+
+    async def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
+        async with _within(deadline, "chat"), aclosing(self._gateway.stream(request, deadline)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def rerank(self, query: str, texts: Sequence[str], deadline: float = 5.0) -> list[float]:
+        async with _within(deadline, "rerank"):
+            return await self._gateway.rerank(query, texts, deadline)
 
 
 class InProcessMemory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -95,7 +95,7 @@ class Llm(Protocol):
 class Models(Llm, Protocol):
     """All that the gateway does; most callers need no more than `Llm`."""
 
-    def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncIterator[ChatDelta]:
+    def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
         """The answer as it is written. What came before an error is no answer. Leaving early ends the call at the model."""
         ...
 

@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tandem import telemetry
-from tandem.errors import InvalidError, InvalidSettings, RetryableError
+from tandem.errors import Exhausted, InvalidError, InvalidSettings, RetryableError
 from tandem.rpc.clients import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ async def answer(context: grpc.aio.ServicerContext[Any, Any], work: Callable[[fl
                 return await work(left)
     except TimeoutError:
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "not done within the deadline")
+    except Exhausted as error:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)[:500])
     except RetryableError as error:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error)[:500])
     except InvalidError as error:

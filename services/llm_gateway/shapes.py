@@ -1,0 +1,44 @@
+"""Structured output: answers are held to the JSON Schema that was asked for, whatever the replica promises."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+import jsonschema_rs
+
+from services.llm_gateway.calls import Failed
+from tandem.errors import InvalidError
+
+MAX_COMPILED = 256
+
+
+class Shapes:
+    """Compiled schemas, the least used forgotten."""
+
+    def __init__(self) -> None:
+        self._compiled: OrderedDict[str, jsonschema_rs.Draft202012Validator] = OrderedDict()
+
+    def check(self, text: str, schema: dict[str, Any]) -> None:
+        """Raises Failed if the text is no JSON of that shape; InvalidError if the schema is none."""
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise Failed("shape", "the model's answer is not JSON", fault=False) from error
+        if not self._validator(schema).is_valid(found):
+            raise Failed("shape", "the model's answer has not the shape it was asked for", fault=False)
+
+    def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+        key = json.dumps(schema, sort_keys=True)
+        found = self._compiled.get(key)
+        if found is None:
+            try:
+                found = jsonschema_rs.Draft202012Validator(schema, offline=True)
+            except ValueError as error:
+                raise InvalidError(f"the schema is no JSON Schema: {error}") from error
+            self._compiled[key] = found
+            if len(self._compiled) > MAX_COMPILED:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
+        return found

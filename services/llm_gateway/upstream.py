@@ -1,0 +1,190 @@
+"""The one HTTP client of the gateway: what a replica answers, or why it does not, as one of a few outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from services.llm_gateway.calls import Failed
+from services.llm_gateway.replica import Replica
+from services.llm_gateway.sse import Events
+from tandem.errors import InvalidError
+
+MAX_CONNECTIONS = 4_096
+CONNECT_S = 2.0
+IDLE_S = 4.0
+"""Shorter than vLLM keeps a connection (5 s): none is used just as it is closed."""
+
+READ_BYTES = 256 * 1024
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+
+
+NEVER = 1e9
+"""Seconds beyond which a time limit would be rounded up to a whole one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is sent to a replica."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    stream: bool
+
+
+@dataclass(slots=True)
+class Opened:
+    """An answer that has begun. `first`: its first events if it is streamed, all of it if not."""
+
+    replica: Replica
+    response: aiohttp.ClientResponse
+    first: bytes
+    events: Events
+    first_s: float
+
+    async def more(self) -> bytes:
+        """The next events, whole; none at the stream's end. Raises Failed when it is cut off or late."""
+        try:
+            while chunk := await self.response.content.readany():
+                if events := self.events.whole(chunk):
+                    return events
+        except TimeoutError as error:
+            raise Failed("timeout", f"{self.replica.base} did not finish by the deadline") from error
+        except aiohttp.ClientError as error:
+            raise Failed("cut", f"{self.replica.base} broke off: {type(error).__name__}") from error
+        return b""
+
+    def close(self) -> None:
+        """Ends the call at the replica if it has not ended."""
+        self.response.close()
+
+
+class Upstream:
+    """Opens its connections on first use, in the event loop that uses them."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self, replica: Replica, question: Question, deadline_s: float) -> Opened:
+        """Ask a replica, up to its first events. Raises Failed, or InvalidError when it refuses the request."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline_s) as wait:
+                replica.waits.add(wait)
+                try:
+                    return await self._begin(replica, question, deadline_s, began)
+                finally:
+                    replica.waits.discard(wait)
+        except TimeoutError as error:
+            raise Failed("timeout", f"{replica.base} did not answer in time") from error
+        except aiohttp.ClientError as error:
+            replica.adapters.clear()
+            closed = isinstance(error, aiohttp.ServerDisconnectedError)  # perhaps only an idle connection: once more
+            raise Failed(
+                "connect", f"{replica.base}: {type(error).__name__}", wait_s=0.0 if closed else None
+            ) from error
+
+    async def _begin(self, replica: Replica, question: Question, deadline_s: float, began: float) -> Opened:
+        limits = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S, ceil_threshold=NEVER)
+        response = await self._open_session().post(
+            replica.chat_url, data=question.body, headers=question.headers, timeout=limits
+        )
+        events = Events()
+        try:
+            await _check_status(replica.base, response)
+            first = await (_first(response, events) if question.stream else _whole(response))
+        except BaseException:
+            response.close()
+            raise
+        return Opened(replica, response, first, events, time.monotonic() - began)
+
+    async def post(self, url: str, body: Any, headers: Mapping[str, str], timeout_s: float) -> Any:
+        """A call that is no chat: JSON in, JSON out (None where there is none). Raises Failed or InvalidError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._open_session().post(url, json=body, headers=headers) as response:
+                    await _check_status(url, response)
+                    raw = await _whole(response)
+        except TimeoutError as error:
+            raise Failed("timeout", f"{url} did not answer in time") from error
+        except aiohttp.ClientError as error:
+            raise Failed("connect", f"{url}: {type(error).__name__}") from error
+        try:
+            return json.loads(raw)
+        except ValueError:
+            return None
+
+    async def text(self, url: str, timeout_s: float) -> tuple[int, str]:
+        """Status and text of a GET. Raises Failed."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._open_session().get(url) as response:
+                    return response.status, await response.text()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Failed("connect", f"{url}: {type(error).__name__}") from error
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+                read_bufsize=READ_BYTES,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+            )
+        return self._session
+
+
+def key_headers(variable: str, fallback: str = "") -> dict[str, str]:
+    """The replicas' key, out of the environment."""
+    key = os.environ.get(variable) or fallback
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+async def _check_status(where: str, response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status == 200:
+        return
+    if status in (429, 503):
+        wait = _seconds(response.headers.get("Retry-After"))
+        raise Failed("busy", f"{where}: HTTP {status}", fault=wait is None, wait_s=wait)
+    if status in (400, 413, 422):
+        told = (await response.content.read(2_000)).decode("utf-8", "replace")
+        raise InvalidError(f"{where} refuses the request: {told[:200]}")
+    raise Failed(f"http_{status // 100}xx", f"{where}: HTTP {status}")
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    raw = b""
+    while chunk := await response.content.readany():
+        raw += chunk
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise Failed("unreadable", "the answer is too long")
+    return raw
+
+
+async def _first(response: aiohttp.ClientResponse, events: Events) -> bytes:
+    while chunk := await response.content.readany():
+        if whole := events.whole(chunk):
+            return whole
+    raise Failed("cut", "the stream ended before its first event")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; its date form is not honoured."""
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None
