@@ -123,6 +123,10 @@ class Chat:
             raise InvalidError(f"there is no pool {name!r}; there are {', '.join(self.pools)}")
         return self.pools[name]
 
+    def spent(self, grant: str) -> Cost:
+        """Under a grant, as far as this process remembers."""
+        return self._grants.spent(grant)
+
     def chain(self, name: str) -> list[ServedPool]:
         """The pool and those after it."""
         return self._serving.chain(name)
@@ -141,8 +145,9 @@ class Chat:
             self._watch = asyncio.create_task(self._look(), name="replicas")
 
     def _prepare(self, call: Call) -> None:
-        if not isinstance(call.body.get("messages"), list) or not call.body["messages"]:
-            raise InvalidError("messages: give at least one")
+        messages = call.body.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
+            raise InvalidError("messages: give a list of at least one, each an object")
         call.pool = call.pool or self._config.first() or ""
         pool = self.pool(call.pool).pool
         if pool.kind != "chat":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,8 @@ class InProcessLlm:
         async with _within(deadline, "chat"):
             return await self._gateway.chat(request, deadline)
 
-    async def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
-        async with _within(deadline, "chat"), aclosing(self._gateway.stream(request, deadline)) as deltas:
-            async for delta in deltas:
-                yield delta
+    def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
+        return self._gateway.stream(request, deadline)  # which holds to the deadline itself
 
     async def rerank(self, query: str, texts: Sequence[str], deadline: float = 5.0) -> list[float]:
         async with _within(deadline, "rerank"):

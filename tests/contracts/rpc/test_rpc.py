@@ -13,16 +13,42 @@ from services.llm_gateway.handlers import LlmServicer
 from services.memory.handlers import MemoryServicer
 from tandem import telemetry
 from tandem.contracts.ticket import Cost, Line
-from tandem.errors import IndexUnavailable, InvalidError, InvalidSettings, Unavailable
+from tandem.errors import Exhausted, IndexUnavailable, InvalidError, InvalidSettings, Unavailable
 from tandem.rpc.clients import GrpcLlm, GrpcMemory
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
-from tandem.rpc.ports import ChatRequest, ChatResponse
+from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc, memory_pb2_grpc
 
 TOKEN = "a token of the tests"
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+CALLS = (ToolCall("c1", "look_up", '{"id": 1}'),)
 ASK = ChatRequest(
-    tenant="acme", system="s", messages=(("user", "héllo"),), schema={"type": "object"}, max_tokens=7, grant="g"
+    tenant="acme",
+    system="s",
+    messages=(
+        ("user", "héllo"),
+        ToolTurn(role="assistant", tool_calls=CALLS),
+        ToolTurn(role="tool", text="42", tool_call_id="c1"),
+    ),
+    schema={"type": "object"},
+    max_tokens=7,
+    grant="g",
+    limit=Cost(calls=1, tokens=900),
+    ticket="t1",
+    model="small",
+    adapter="tone",
+    tools=(TOOL,),
+    tool_choice="look_up",
+    seed=0,
+)
+ANSWER = ChatResponse(
+    text="ok",
+    model="m",
+    cost=Cost(calls=1, tokens=2, micros=3),
+    tool_calls=CALLS,
+    finish="tool_calls",
+    usage=Usage(tokens_in=1, tokens_out=1, cached=1, first_token_ms=2.5),
 )
 
 
@@ -31,6 +57,7 @@ class FakeLlm:
 
     def __init__(self):
         self.requests = []
+        self.ended = asyncio.Event()
 
     async def embed(self, texts, deadline=5.0):
         if "slow" in texts:
@@ -44,7 +71,25 @@ class FakeLlm:
             raise Unavailable("no model is configured")
         if request.system == "wrong":
             raise InvalidError("bad schema")
-        return ChatResponse(text="ok", model="m", cost=Cost(calls=1, tokens=2, micros=3))
+        if request.system == "full":
+            raise Exhausted("queue_full", "64 calls wait")
+        return ANSWER
+
+    async def stream(self, request, deadline=30.0):
+        if request.system == "slow":
+            await asyncio.sleep(deadline)
+            raise Unavailable("late")
+        try:
+            for text in ("o", "k"):
+                yield ChatDelta(text=text)
+            if request.system == "cut":
+                raise Unavailable("broken off")
+            yield ChatDelta(last=await self.chat(request, deadline))
+        finally:
+            self.ended.set()
+
+    async def rerank(self, query, texts, deadline=5.0):
+        return [float(len(query) * len(text)) for text in texts]
 
 
 class FakeMemory:
@@ -106,8 +151,47 @@ async def test_a_chat_request_arrives_whole(kind):
     fake = FakeLlm()
     async with clients(kind, fake, FakeMemory()) as (llm, _):
         response = await llm.chat(ASK)
-    assert response == ChatResponse(text="ok", model="m", cost=Cost(calls=1, tokens=2, micros=3))
+    assert response == ANSWER
     assert fake.requests == [ASK]
+
+
+@both
+@pytest.mark.asyncio
+async def test_a_stream_comes_in_its_pieces_and_ends_with_the_whole(kind):
+    fake = FakeLlm()
+    async with clients(kind, fake, FakeMemory()) as (llm, _):
+        deltas = [delta async for delta in llm.stream(ASK)]
+    assert deltas == [ChatDelta(text="o"), ChatDelta(text="k"), ChatDelta(last=ANSWER)]
+    assert fake.requests == [ASK]
+
+
+@both
+@pytest.mark.asyncio
+async def test_what_is_wrong_with_a_stream_is_told(kind):
+    async with clients(kind, FakeLlm(), FakeMemory()) as (llm, _):
+        with pytest.raises(Unavailable, match="broken off"):
+            [delta async for delta in llm.stream(ChatRequest(tenant="t", system="cut", messages=()))]
+        with pytest.raises(Unavailable):
+            [delta async for delta in llm.stream(ChatRequest(tenant="t", system="slow", messages=()), deadline=0.05)]
+
+
+@both
+@pytest.mark.asyncio
+async def test_who_leaves_a_stream_ends_it_at_the_other_side(kind):
+    fake = FakeLlm()
+    async with clients(kind, fake, FakeMemory()) as (llm, _):
+        async with contextlib.aclosing(llm.stream(ASK)) as deltas:
+            async for _delta in deltas:
+                break
+        async with asyncio.timeout(5):
+            await fake.ended.wait()
+
+
+@both
+@pytest.mark.asyncio
+async def test_texts_are_ranked(kind):
+    async with clients(kind, FakeLlm(), FakeMemory()) as (llm, _):
+        assert await llm.rerank("ab", ["x", "xyz"]) == [2.0, 6.0]
 
 
 @both
@@ -128,6 +212,9 @@ async def test_errors_keep_their_kind(kind):
             await llm.chat(ChatRequest(tenant="t", system="none", messages=()))
         with pytest.raises(InvalidError, match="bad schema"):
             await llm.chat(ChatRequest(tenant="t", system="wrong", messages=()))
+        with pytest.raises(Exhausted) as full:
+            await llm.chat(ChatRequest(tenant="t", system="full", messages=()))
+        assert full.value.reason == "queue_full"
 
 
 @both
