@@ -46,6 +46,7 @@ __all__ = [
     "annotate_ids",
     "bind",
     "configure",
+    "configure_traces",
     "configure_tracing",
     "consume_span",
     "continued",
@@ -84,6 +85,13 @@ _MASK = "***"
 def configure(settings: Settings, service: str, exporter: SpanExporter | None = None, *, batch: bool = True) -> None:
     """Set up logs and traces of this process. `exporter` takes the place of the collector, e.g. in tests."""
     _configure_logs(settings)
+    configure_traces(settings, service, exporter, batch=batch)
+
+
+def configure_traces(
+    settings: Settings, service: str, exporter: SpanExporter | None = None, *, batch: bool = True
+) -> None:
+    """Traces alone: for a program whose stderr is for people."""
     if exporter is None and settings.otlp_endpoint:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 

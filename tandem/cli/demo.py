@@ -17,6 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.live import Live
 
+from tandem import telemetry
 from tandem.cli.common import AsJson, print_json, quiet, read_settings
 from tandem.cli.up import example_system
 from tandem.embedded import show
@@ -48,6 +49,8 @@ def command(
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-demo-")))
         os.environ["TANDEM_HOME"] = str(folder)
         settings = read_settings(Settings)
+        telemetry.configure_traces(settings, "tandem")
+        stack.callback(telemetry.shutdown)
         ok = uvloop.run(Demo(settings, only, at_once, as_json).run())
     raise SystemExit(0 if ok else 1)
 
