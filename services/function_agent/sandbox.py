@@ -97,6 +97,8 @@ def _call(program: Program, state: monty.FunctionSnapshot, ordinal: int) -> Prog
     name = str(state.function_name)
     if name not in program.tools or state.object_id is not None:
         raise Refused("program-call", f"{program.name} may not call {one_line(name, 60)}")
+    if ordinal >= program.max_calls:
+        raise Refused("program-limit", f"{program.name} may make {program.max_calls} calls")
     if state.args:
         raise Refused("program-call", f"{name} takes its arguments by name")
     return ProgramCall(ordinal=ordinal, tool=name, arguments=_object(state.kwargs, f"the arguments of {name}"))
