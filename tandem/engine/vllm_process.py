@@ -35,11 +35,12 @@ def refusal(arguments: list[str]) -> str:
         with contextlib.redirect_stderr(said):
             parsed = parser.parse_args(["serve", *arguments])
         command.validate(parsed)
+        parsed.model = parsed.model_tag
         AsyncEngineArgs.from_cli_args(parsed)
     except SystemExit:  # argparse's way to refuse
         return said.getvalue().rpartition("error: ")[2].strip()
-    except (TypeError, ValueError) as error:
-        return str(error)
+    except Exception as error:  # noqa: BLE001 whatever vLLM's types raise is their refusal
+        return f"{type(error).__name__}: {error}"
     return ""
 
 
