@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.brains import rejection
 from tandem.brains.brains import Brains
 from tandem.brains.compiled import compile_procedures
 from tandem.brains.extraction import Extractor, Learnt
+from tandem.brains.habits import LEAST, Habits
 from tandem.brains.linear import Linear
 from tandem.brains.policy import Policy, with_learnt_steps
+from tandem.brains.rejection import Rejector
 from tandem.brains.trees import Trees
 from tandem.brains.values import Embed, Procedure, Step
 from tandem.errors import InvalidPack
 
-VERSION = 2
+VERSION = 3
 NUMBERS = "brains.npz"
 WORDS = "brains.json"
 FOLDER = "models"
@@ -40,11 +43,14 @@ def save(folder: Path, brains: Brains, learnt_steps: Mapping[str, Sequence[Step]
     }
     for name, one in trees.items():
         arrays |= one.arrays(name)
+    if brains.rejector:
+        arrays |= rejection.arrays(brains.rejector) | brains.rejector.trees.arrays("rejector")
     np.savez_compressed(folder / NUMBERS, **arrays)  # type: ignore[arg-type]
     body = {
         "version": VERSION,
         "facts": dict(brains.facts),
-        "rejection": brains.rejection,
+        "rejector": _words_of(brains.rejector) if brains.rejector else None,
+        "habits": {key: found for key, found in policy.habits.counts.items() if sum(found.values()) >= LEAST},
         "vocabulary": list(policy.linear.vocabulary),
         "labels": policy.linear.labels,
         "tasks": policy.linear.tasks,
@@ -64,8 +70,21 @@ def load(folder: Path, procedures: Sequence[Procedure], embed: Embed) -> Brains:
     vocabulary = {name: at for at, name in enumerate(body["vocabulary"])}
     weights = arrays["linear"].astype(np.float32)
     linear = Linear(vocabulary, tuple(body["labels"]), tuple(body["tasks"]), weights)
-    policy = Policy(linear, Trees.of_arrays(arrays, "procedures"), Trees.of_arrays(arrays, "steps"), compiled, embed)
-    return Brains(policy, _extractor(body, arrays), body["rejection"], body["facts"])
+    trees = Trees.of_arrays(arrays, "procedures"), Trees.of_arrays(arrays, "steps")
+    policy = Policy(linear, Habits(body["habits"]), *trees, compiled, embed)
+    return Brains(policy, _extractor(body, arrays), _rejector(body["rejector"], arrays), body["facts"])
+
+
+def _words_of(rejector: Rejector) -> dict[str, Any]:
+    return {"telling": rejector.telling, "rarity": rejector.rarity, "threshold": rejector.threshold}
+
+
+def _rejector(body: dict[str, Any] | None, arrays: Mapping[str, NDArray[Any]]) -> Rejector | None:
+    if body is None:
+        return None
+    rejected, accepted = (arrays[name].astype(np.float32) for name in ("rejected", "accepted"))
+    trees = Trees.of_arrays(arrays, "rejector")
+    return Rejector(body["telling"], body["rarity"], rejected, accepted, trees, body["threshold"])
 
 
 def load_extractor(folder: Path) -> Extractor:

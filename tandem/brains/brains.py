@@ -11,11 +11,10 @@ from tandem.brains.compiled import name_words
 from tandem.brains.extraction import Extractor
 from tandem.brains.policy import Policy, Ranked, chance
 from tandem.brains.rank_features import Seen
+from tandem.brains.rejection import OUT_OF_SCOPE, Rejector
 from tandem.brains.state import State, plain
 from tandem.brains.values import Api, Decision, Situation
 
-NEVER = 1e9
-OUT_OF_SCOPE = "out_of_scope"
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
@@ -25,24 +24,20 @@ class Brains:
 
     policy: Policy
     extractor: Extractor
-    rejection: float = (
-        NEVER  # log odds over the best other step from which a customer is told that this is out of scope
-    )
+    rejector: Rejector | None = None  # None: nobody is told that something is out of scope
     facts: Mapping[str, Any] = field(default_factory=dict)  # data hash, date, figures, procedures trained on
 
     def decide(self, situation: Situation) -> Decision:
         """The next step."""
         seen = self.policy.see(situation)
         ranked = self.policy.rank(seen)
-        rejecting = rejection(ranked)
-        best = choose(ranked, rejecting >= self.rejection)
+        rejecting = self.rejector.chance(seen, self.policy.procedures) if self.rejector else 0.0
+        best = choose(ranked, self.rejector is not None and rejecting > self.rejector.threshold)
         step = best.step
         api = self._api(step.api) if step.kind == "call" else None
         params = self.extractor.fill(situation, api) if api else {}
         text = "" if api else render(step.text, seen.state)
-        return Decision(
-            best.procedure, step.kind, step.name, step.api, params, text, chance(best.score), chance(rejecting)
-        )
+        return Decision(best.procedure, step.kind, step.name, step.api, params, text, chance(best.score), rejecting)
 
     def route(self, situation: Situation) -> list[tuple[str, float]]:
         """Procedures, the likeliest first, with how likely they are."""
@@ -56,19 +51,13 @@ class Brains:
         return next(api for one in procedures for api in (one.api, *one.others) if api.name == name)
 
 
-def rejection(ranked: Sequence[Ranked]) -> float:
-    """By how much the best rejecting step beats the best other one, in log odds."""
-    rejecting = max((one.score for one in ranked if is_rejection(one)), default=-NEVER)
-    return rejecting - max((one.score for one in ranked if not is_rejection(one)), default=-NEVER)
-
-
 def is_rejection(ranked: Ranked) -> bool:
     """Whether a step says that the request is out of scope; a refusal for lack of proof of identity is none."""
     return ranked.step.kind == "reject" and ranked.step.name == OUT_OF_SCOPE
 
 
 def choose(ranked: Sequence[Ranked], reject: bool) -> Ranked:
-    """The best step; a rejection only if it is sure enough."""
+    """The best step that is a rejection, or that is none."""
     return next((one for one in ranked if is_rejection(one) == reject), ranked[0])
 
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import exp
+from math import exp, log
 
 import numpy as np
 
 from tandem.brains.compiled import Compiled, Floats
+from tandem.brains.habits import Habits, alike
 from tandem.brains.linear import Linear
 from tandem.brains.rank_features import NAN, Seen, procedure_features, return_text, step_features, telling
 from tandem.brains.state import State
@@ -36,6 +37,7 @@ class Policy:
     """Ranks what may be done next. Blocking; a few milliseconds beside the embedding."""
 
     linear: Linear
+    habits: Habits
     procedure_trees: Trees
     step_trees: Trees
     procedures: Sequence[Compiled]
@@ -47,7 +49,7 @@ class Policy:
 
     def see(self, situation: Situation) -> Seen:
         """The situation, embedded and scored."""
-        return look(State(situation), self.embed, self.linear)
+        return look(State(situation), self.embed, self.linear, self.habits)
 
     def route(self, seen: Seen) -> list[tuple[str, float]]:
         """Procedures by how likely they are the active one, the likeliest first."""
@@ -64,17 +66,19 @@ class Policy:
         steps = [(self.procedures[at].name, step) for at in chosen for step in self.procedures[at].steps]
         found = self.step_trees.predict(np.concatenate(rows))
         order = np.argsort(-found, kind="stable")
-        return [Ranked(steps[at][0], steps[at][1], float(found[at])) for at in order]
+        odds = log_odds(softmax(found))
+        return [Ranked(steps[at][0], steps[at][1], odds[at]) for at in order]
 
 
-def look(state: State, embed: Embed, linear: Linear) -> Seen:
+def look(state: State, embed: Embed, linear: Linear, habits: Habits) -> Seen:
     """What the rankers need of a state."""
     answer = return_text(state)
     texts = [*state.said, *([state.free] if state.free else []), *([answer] if answer else [])]
     vectors = dict(zip(texts, embed(texts), strict=True)) if texts else {}
     latest, mean = said_vectors(state, vectors)
     labels, tasks = linear.scores(state, latest, mean)
-    return Seen(state, latest, mean, vectors.get(state.free), vectors.get(answer), labels, tasks)
+    free, returned, usual = vectors.get(state.free), vectors.get(answer), habits.of(alike(state))
+    return Seen(state, latest, mean, free, returned, labels, tasks, usual)
 
 
 def said_vectors(state: State, vectors: Mapping[str, Vectors]) -> tuple[Vectors, Vectors]:
@@ -99,8 +103,13 @@ def softmax(scores: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | Floats) 
     return shares
 
 
-def chance(log_odds: float) -> float:
-    return 1 / (1 + exp(-max(-30.0, min(30.0, log_odds))))
+def log_odds(shares: Floats) -> list[float]:
+    return [log(max(float(one), 1e-9)) - log(max(1 - float(one), 1e-9)) for one in shares]
+
+
+def chance(odds: float) -> float:
+    """Of log odds."""
+    return 1 / (1 + exp(-max(-30.0, min(30.0, odds))))
 
 
 def with_learnt_steps(procedure: Procedure, learnt: Mapping[str, Sequence[Step]]) -> Procedure:

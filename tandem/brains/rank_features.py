@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from tandem.brains.compiled import GOOD, KINDS, Compiled, Floats, is_negative, name_words
+from tandem.brains.habits import WAYS, Counts
 from tandem.brains.mentions import NUMBERS
 from tandem.brains.state import GREETING, NO, THANKS, YES, State, plain, words
 from tandem.brains.values import Vectors
@@ -28,6 +29,7 @@ class Seen:
     answer: Vectors | None  # of the return
     labels: Mapping[str, float]  # the linear model's score of each label that it knows
     tasks: Mapping[str, float]  # and of each procedure
+    usual: Sequence[Counts] = ()  # what came next in recorded moments alike, from coarse to fine
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -141,6 +143,7 @@ def step_features(seen: Seen, one: Compiled, procedure: Sequence[float]) -> Floa
         _history(seen.state, one),
         _questions(seen, one),
         _texts(seen, one),
+        _usual(seen, one),
     ]
     return np.hstack(parts).astype(np.float32)
 
@@ -296,5 +299,20 @@ def _texts(seen: Seen, one: Compiled) -> Floats:
     best = np.full(count, float(latest.max()), np.float32)
     return np.stack([latest, latest - best, mean, free, answer, shared, said, latest_words, best], axis=1)
 
+
+def _usual(seen: Seen, one: Compiled) -> Floats:
+    """How often the step came next in moments alike, and how many there were; unknown of a step that was never recorded."""
+    columns: list[Floats] = []
+    unknown = np.array([step.name not in seen.labels for step in one.steps])
+    for counts in (*seen.usual, *({},) * (WAYS - len(seen.usual))):
+        total = sum(counts.values())
+        own = np.array([counts.get(step.name, 0) for step in one.steps], np.float32) / (total + 1)
+        many = np.full(len(own), min(total, MANY) if total else NAN, np.float32)
+        columns += [np.where(unknown | (total == 0), NAN, own), np.where(unknown, NAN, many)]
+    return np.stack(columns, axis=1)
+
+
+MANY = 50
+"""Moments alike beyond which more of them say nothing new."""
 
 __all__ = ["GOOD", "KINDS", "Seen", "procedure_features", "return_text", "step_features", "telling"]

@@ -21,7 +21,7 @@ def tokens(state: State) -> dict[str, float]:
     _add(found, "w", [f"{fresh}:{one}" for one in grams(latest)])
     _add(found, "h", [f"h:{one}" for text in state.said for one in words(text)])
     _add(found, "f", [f"f:{one}" for one in words(state.free)])
-    acts = [_named(state, act.at, act.name) for act in state.acts]
+    acts = named_acts(state)
     recent = ["", "", "", *acts][-3:]
     marks = [f"a1:{recent[-1]}", f"a2:{recent[-2]}", f"a3:{recent[-3]}", f"a12:{recent[-2]}>{recent[-1]}"]
     _add(found, "a", [*marks, f"e:{state.last}", f"ae:{recent[-1]}|{state.last}|{min(len(state.since), 3)}"])
@@ -37,6 +37,11 @@ def tokens(state: State) -> dict[str, float]:
 def grams(parts: list[str]) -> list[str]:
     """Words and pairs of words."""
     return [*parts, *(f"{a} {b}" for a, b in pairwise(["^", *parts, "$"]))]
+
+
+def named_acts(state: State) -> list[str]:
+    """What the agent did; calls with their request type."""
+    return [_named(state, act.at, act.name) for act in state.acts]
 
 
 def _named(state: State, at: int, name: str) -> str:

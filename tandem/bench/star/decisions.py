@@ -10,9 +10,10 @@ from typing import Any
 from tandem.bench.pipeline import quantile
 from tandem.bench.star.metrics import bleu4, macro_f1, rouge_l
 from tandem.bench.star.points import Point, Recorded
-from tandem.brains.brains import OUT_OF_SCOPE, Brains
+from tandem.brains.brains import Brains
 from tandem.brains.learning.parameters import cold, is_right
 from tandem.brains.normal import is_nothing, operator_of
+from tandem.brains.rejection import OUT_OF_SCOPE
 from tandem.brains.values import Api, Decision
 
 APART = frozenset(("trivia", "spaceship_access_codes", "spaceship_life_support", "weather", "trip_directions"))

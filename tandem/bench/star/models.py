@@ -13,7 +13,7 @@ from tandem.brains.brains import Brains
 from tandem.brains.learning.moments import Moment
 from tandem.brains.values import Embed, Procedure
 
-RECIPE = "2"
+RECIPE = "3"
 """Changes with the code that trains."""
 
 Say = Callable[[str], None]

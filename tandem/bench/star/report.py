@@ -8,8 +8,8 @@ from html import escape
 from typing import Any
 
 from tandem.bench.star.decisions import Judged, Run, share
-from tandem.brains.brains import OUT_OF_SCOPE
 from tandem.brains.compiled import KINDS
+from tandem.brains.rejection import OUT_OF_SCOPE
 
 BINS = 10
 MOST = 25

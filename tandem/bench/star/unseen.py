@@ -38,7 +38,7 @@ def measure_unseen(data: Path, embed: Embed, say: Say, rounds: int) -> dict[str,
         seen = {name: learnt for name, learnt in steps.items() if name not in group}
         procedures = compile_procedures([with_learnt_steps(one, seen) for one in catalogue.values()], embed)
         rankers = policy.fit(read, first, procedures, leave=group)
-        ranking = Policy(first.linear, rankers.procedures, rankers.steps, procedures, embed)
+        ranking = Policy(first.linear, first.habits, rankers.procedures, rankers.steps, procedures, embed)
         for task, hit, call in _decide(ranking, read, first, group):
             by_task.setdefault(task, []).append((hit, call))
         say(str(_figures(by_task)))
@@ -53,9 +53,8 @@ def _decide(
     chosen = np.random.default_rng(3).permutation(inside)[:CHECKED]
     found = []
     for place in chosen:
-        at = int(first.unseen.rows[place])
-        ranked = ranking.rank(read.seen(at, first.unseen.scores[place], first.linear.labels))
-        moment = read.recorded[at]
+        ranked = ranking.rank(first.look(read, first.unseen, int(place)))
+        moment = read.recorded[first.unseen.rows[place]]
         found.append((moment.task, choose(ranked, reject=False).step.name == moment.step, moment.kind == "call"))
     return found
 

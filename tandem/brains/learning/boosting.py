@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,20 @@ from tandem.brains.compiled import Floats
 from tandem.brains.trees import Trees
 from tandem.errors import InvalidSettings
 
+TOP = 3
+"""Of a group, places in which the order counts."""
 
-def boost(rows: Floats, right: NDArray[np.bool_], rounds: int, leaves: int, rate: float = 0.08) -> Trees:
-    """Trees whose sum is the log odds of `right`. Raises InvalidSettings where LightGBM is not installed."""
+
+def boost(
+    rows: Floats,
+    right: NDArray[np.bool_],
+    rounds: int,
+    leaves: int,
+    rate: float = 0.08,
+    groups: Sequence[int] | None = None,
+) -> Trees:
+    """Trees whose sum is the log odds of `right`; or, with the sizes of `groups` of rows that follow one another, trees that put
+    the right rows of each group before its others. Raises InvalidSettings where LightGBM is not installed."""
     try:
         import lightgbm
     except ImportError as error:
@@ -21,11 +33,12 @@ def boost(rows: Floats, right: NDArray[np.bool_], rounds: int, leaves: int, rate
             "training needs LightGBM: install tandem with its `train` extra, or run `uv sync`"
         ) from error
     wanted = {
-        "objective": "binary",
+        "objective": "binary" if groups is None else "lambdarank",
+        "lambdarank_truncation_level": TOP,
         "learning_rate": rate,
         "num_leaves": leaves,
         "min_data_in_leaf": 60,
-        "max_bin": 127,
+        "max_bin": 127 if groups is None else 63,
         "feature_fraction": 0.6,
         "lambda_l2": 1.0,
         "verbose": -1,
@@ -33,5 +46,7 @@ def boost(rows: Floats, right: NDArray[np.bool_], rounds: int, leaves: int, rate
         "deterministic": True,
         "seed": 7,
     }
-    booster = lightgbm.train(wanted, lightgbm.Dataset(rows, right.astype(np.int8), free_raw_data=True), rounds)
+    booster = lightgbm.train(
+        wanted, lightgbm.Dataset(rows, right.astype(np.int8), group=groups, free_raw_data=True), rounds
+    )
     return Trees.of_lightgbm(booster.dump_model())

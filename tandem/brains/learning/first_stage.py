@@ -3,17 +3,19 @@ dialogues, and those that leave out a group of procedures, since what is left ou
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tandem.brains.compiled import Floats
+from tandem.brains.habits import Habits
 from tandem.brains.learning.moments import Moments
 from tandem.brains.linear import VECTOR_WEIGHT, Linear
 from tandem.brains.policy import DIMENSIONS
+from tandem.brains.rank_features import Seen
 from tandem.brains.tokens import tokens
 
 TOKENS = 4_000
@@ -28,13 +30,25 @@ class Scored:
 
     rows: NDArray[np.int64]  # of the moments
     scores: Floats
+    parts: NDArray[np.int64]  # which of `hidden` was hidden from the model
+    hidden: Sequence[Habits]
+
+    def some(self, kept: NDArray[np.bool_]) -> Scored:
+        return Scored(self.rows[kept], self.scores[kept], self.parts[kept], self.hidden)
 
 
 @dataclass(frozen=True)
 class FirstStage:
     linear: Linear
+    habits: Habits
     seen: Scored  # all moments, by models of the other dialogues
     unseen: Scored  # moments of left-out procedures, and as many others, by models without these procedures
+
+    def look(self, moments: Moments, scored: Scored, number: int) -> Seen:
+        """A scored moment, as models see it that do not know its dialogue."""
+        at = int(scored.rows[number])
+        usual = self.habits.of(moments.alike[at], scored.hidden[scored.parts[number]])
+        return moments.seen(at, scored.scores[number], self.linear.labels, usual)
 
 
 def fit(moments: Moments) -> FirstStage:
@@ -44,16 +58,29 @@ def fit(moments: Moments) -> FirstStage:
     wanted = _wanted(moments, labels)
     squares, products = rows.T @ rows, rows.T @ wanted
     linear = Linear(vocabulary, labels, tuple(moments.tasks), _solve(squares, products))
-    seen = np.empty_like(wanted)
+    scores = np.empty_like(wanted)
+    parts = moments.dialogues % PARTS
     for part in range(PARTS):
-        out = moments.dialogues % PARTS == part
-        seen[out] = rows[out] @ _without(rows, wanted, squares, products, out)[0]
-    return FirstStage(linear, Scored(np.arange(len(rows)), seen), _unseen(moments, rows, wanted, squares, products))
+        out = parts == part
+        scores[out] = rows[out] @ _without(rows, wanted, squares, products, out)[0]
+    hidden = [_habits(moments, np.flatnonzero(parts == part)) for part in range(PARTS)]
+    seen = Scored(np.arange(len(rows)), scores, parts, hidden)
+    unseen = _unseen(moments, rows, wanted, squares, products)
+    return FirstStage(linear, _habits(moments, range(len(rows))), seen, unseen)
+
+
+def _habits(moments: Moments, rows: Iterable[int]) -> Habits:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for at in rows:
+        for key in moments.alike[at]:
+            counts[key][moments.labels[at]] += 1
+    return Habits(counts)
 
 
 def _unseen(moments: Moments, rows: Floats, wanted: Floats, squares: Floats, products: Floats) -> Scored:
     places: list[NDArray[np.int64]] = []
     scores: list[Floats] = []
+    hidden: list[Habits] = []
     for number, group in enumerate(groups(moments.tasks)):
         touched = moments.touches(group)
         others = ~touched & ((moments.dialogues // PARTS) % GROUPS == number)
@@ -63,7 +90,9 @@ def _unseen(moments: Moments, rows: Floats, wanted: Floats, squares: Floats, pro
         found[:, counts < 0.5] = np.nan
         places.append(at)
         scores.append(found)
-    return Scored(np.concatenate(places), np.concatenate(scores))
+        hidden.append(_habits(moments, np.flatnonzero(touched | others)))
+    parts = np.repeat(np.arange(len(places)), [len(at) for at in places])
+    return Scored(np.concatenate(places), np.concatenate(scores), parts, hidden)
 
 
 def groups(tasks: Sequence[str]) -> list[list[str]]:

@@ -21,7 +21,8 @@ from tandem.brains.values import Procedure, Step
 
 FEW = 5
 SHARE_SEEN = 0.5
-SHARE_UNSEEN = 0.2
+SHARE_UNSEEN = 0.15
+ROUNDS = 140
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class Rankers:
 class Source:
     """Moments with their scores, and the features of all procedures for each."""
 
-    at: NDArray[np.int64]
-    scores: Floats
+    scored: Scored
     features: Floats  # [moment, procedure, feature]
     gold: NDArray[np.int64]  # which procedure
 
@@ -65,15 +65,16 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
         _source(moments, first, _some(scored, out, rejecting, share, chance), procedures)
         for scored, share in ((first.seen, SHARE_SEEN), (first.unseen, SHARE_UNSEEN))
     ]
-    halves = [moments.dialogues[source.at] % 2 for source in sources]
+    halves = [moments.dialogues[source.scored.rows] % 2 for source in sources]
     by_half = [_fit_procedures(sources, [half != number for half in halves]) for number in (0, 1)]
     tables = [
         _steps(moments, first, procedures, source, half, by_half) for source, half in zip(sources, halves, strict=True)
     ]
     rows = np.concatenate([table[0] for table in tables])
     right = np.concatenate([table[1] for table in tables])
-    everything = _fit_procedures(sources, [np.ones(len(source.at), np.bool_) for source in sources])
-    return Rankers(everything, boost(rows, right, rounds=160, leaves=48))
+    groups = [size for table in tables for size in table[2]]
+    everything = _fit_procedures(sources, [np.ones(len(source.gold), np.bool_) for source in sources])
+    return Rankers(everything, boost(rows, right, rounds=ROUNDS, leaves=48, groups=groups))
 
 
 def _some(
@@ -81,18 +82,18 @@ def _some(
 ) -> Scored:
     """A share of the moments, and all of the rare ones."""
     kept = ((chance.random(len(scored.rows)) < share) | rare[scored.rows]) & ~out[scored.rows]
-    return Scored(scored.rows[kept], scored.scores[kept])
+    return scored.some(kept)
 
 
 def _source(moments: Moments, first: FirstStage, scored: Scored, procedures: Sequence[Compiled]) -> Source:
     weights = telling(procedures)
     names = [one.name for one in procedures]
     features = [
-        procedure_features(moments.seen(int(at), scores, first.linear.labels), procedures, weights)
-        for at, scores in zip(scored.rows, scored.scores, strict=True)
+        procedure_features(first.look(moments, scored, number), procedures, weights)
+        for number in range(len(scored.rows))
     ]
     gold = np.array([names.index(moments.active[at]) for at in scored.rows])
-    return Source(scored.rows, scored.scores, np.stack(features), gold)
+    return Source(scored, np.stack(features), gold)
 
 
 def _fit_procedures(sources: Sequence[Source], kept: Sequence[NDArray[np.bool_]]) -> Trees:
@@ -109,20 +110,24 @@ def _steps(
     source: Source,
     half: NDArray[np.int64],
     by_half: Sequence[Trees],
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Rows of the steps' ranker, for each moment those of the right procedure and of the likeliest others."""
+) -> tuple[Floats, NDArray[np.bool_], list[int]]:
+    """Rows of the steps' ranker, for each moment those of the right procedure and of the likeliest others; which are right; how
+    many each moment has."""
     rows: list[Floats] = []
+    sizes: list[int] = []
     right: list[NDArray[np.bool_]] = []
-    for number, at in enumerate(source.at):
+    for number, at in enumerate(source.scored.rows):
         scores = by_half[half[number]].predict(source.features[number])
         gold = int(source.gold[number])
         chosen = [gold, *(int(one) for one in np.argsort(-scores, kind="stable") if one != gold)][:LOOKED_AT]
-        seen = moments.seen(int(at), source.scores[number], first.linear.labels)
+        seen = first.look(moments, source.scored, number)
         step = moments.labels[at]
+        begun = len(right)
         for place in chosen:
             one = procedures[place]
             same = np.array([own.name == step for own in one.steps])
             kept = np.ones(len(same), np.bool_) if place == gold else ~same
             rows.append(step_features(seen, one, standing(scores, place))[kept])
             right.append(same[kept])
-    return np.concatenate(rows), np.concatenate(right)
+        sizes.append(sum(map(len, right[begun:])))
+    return np.concatenate(rows), np.concatenate(right), sizes

@@ -9,21 +9,17 @@ from datetime import date
 
 import numpy as np
 
-from tandem.brains.brains import NEVER, OUT_OF_SCOPE, Brains, is_rejection, rejection
+from tandem.brains.brains import Brains, choose
 from tandem.brains.compiled import compile_procedures
-from tandem.brains.learning import first_stage, parameters, policy
+from tandem.brains.learning import first_stage, parameters, policy, rejection
 from tandem.brains.learning.moments import Moment, Moments
 from tandem.brains.policy import Policy, with_learnt_steps
 from tandem.brains.values import Api, Embed, Procedure, Step
 
 Say = Callable[[str], None]
 
-FALSE_REJECTS = 0.006
-"""Share of moments at which a rejection may be wrong, on moments that the rankers were not trained on."""
-
-CHECKED = 3_000
-FEW = 10
-"""Recorded rejections below which none is made."""
+CHECKED = 1_500
+"""Moments at which the next step is checked."""
 
 PARTS = 4
 
@@ -48,8 +44,9 @@ def train(recorded: Sequence[Moment], procedures: Sequence[Procedure], embed: Em
     say("rankers")
     rankers = policy.fit(moments, first, compiled)
     say("rejection")
-    ranking = Policy(first.linear, rankers.procedures, rankers.steps, compiled, embed)
-    threshold, figures = _threshold(ranking, moments, first)
+    rejector, figures = rejection.fit(moments, first, compiled)
+    ranking = Policy(first.linear, first.habits, rankers.procedures, rankers.steps, compiled, embed)
+    figures |= _checked(ranking, moments, first)
     say("parameters")
     apis = {api.name: api for one in procedures for api in (one.api, *one.others)}
     extractor = parameters.fit(*recorded_calls(usable, apis))
@@ -60,7 +57,7 @@ def train(recorded: Sequence[Moment], procedures: Sequence[Procedure], embed: Em
         "procedures": sorted({moment.task for moment in usable}),
         "figures": figures,
     }
-    return Trained(Brains(ranking, extractor, threshold, facts), steps)
+    return Trained(Brains(ranking, extractor, rejector, facts), steps)
 
 
 def recorded_calls(recorded: Sequence[Moment], apis: dict[str, Api]) -> tuple[list[parameters.Call], list[int]]:
@@ -72,24 +69,14 @@ def recorded_calls(recorded: Sequence[Moment], apis: dict[str, Api]) -> tuple[li
     )
 
 
-def _threshold(ranking: Policy, moments: Moments, first: first_stage.FirstStage) -> tuple[float, dict[str, float]]:
-    """The rejection's threshold, and how the policy does, on moments with scores of models that had not seen them."""
-    chance = np.random.default_rng(5)
-    at = chance.permutation(len(moments.states))[:CHECKED]
-    margins: list[float] = []
+def _checked(ranking: Policy, moments: Moments, first: first_stage.FirstStage) -> dict[str, float]:
+    """How often the next step is right, with scores of models that had not seen the dialogue; the trees had seen half."""
+    at = np.random.default_rng(5).permutation(len(moments.states))[:CHECKED]
     right = 0
     for place in at:
-        ranked = ranking.rank(moments.seen(int(place), first.seen.scores[place], first.linear.labels))
-        margins.append(rejection(ranked))
-        right += next(one for one in ranked if not is_rejection(one)).step.name == moments.labels[place]
-    others = sorted(
-        (m for m, place in zip(margins, at, strict=True) if moments.labels[place] != OUT_OF_SCOPE), reverse=True
-    )
-    if not others:
-        return NEVER, {}
-    learnt = moments.labels.count(OUT_OF_SCOPE) >= FEW
-    threshold = others[min(len(others) - 1, int(FALSE_REJECTS * len(others)))] if learnt else NEVER
-    return threshold, {"next_step_accuracy": round(right / len(at), 4), "checked": float(len(at))}
+        ranked = ranking.rank(first.look(moments, first.seen, int(place)))
+        right += choose(ranked, reject=False).step.name == moments.labels[place]
+    return {"next_step_accuracy": round(right / len(at), 4), "checked": float(len(at))}
 
 
 def data_hash(recorded: Sequence[Moment]) -> str:

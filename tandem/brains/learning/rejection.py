@@ -1,0 +1,113 @@
+"""Training of the rejector, from moments scored by models of other dialogues."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.brains.compiled import Compiled, Floats
+from tandem.brains.learning.boosting import boost
+from tandem.brains.learning.first_stage import PARTS, FirstStage
+from tandem.brains.learning.moments import Moments
+from tandem.brains.rejection import OUT_OF_SCOPE, Rejector, grams, nearness, signs, wording
+from tandem.brains.state import words
+from tandem.brains.trees import Trees
+
+FALSE_REJECTS = 0.006
+"""Share of all moments at which a rejection may be wrong, on moments that the rejector was not trained on."""
+
+FEW = 10
+"""Recorded rejections below which none is made."""
+
+COMPARED = 4_000
+"""Messages that were not rejected and are kept to compare with."""
+
+LEAST = 5
+ROUNDS, LEAVES, RATE = 200, 7, 0.04
+
+Weights = Mapping[str, float]
+
+
+def fit(
+    moments: Moments, first: FirstStage, procedures: Sequence[Compiled]
+) -> tuple[Rejector | None, dict[str, float]]:
+    """The rejector and its recall on moments held out; None if too few rejections are recorded."""
+    rejected = np.array([label == OUT_OF_SCOPE for label in moments.labels])
+    spoken = np.array([state.last == "customer" for state in moments.states])
+    bad = np.flatnonzero(rejected & spoken)
+    if len(bad) < FEW or rejected.all():
+        return None, {}
+    good = np.random.default_rng(0).permutation(np.flatnonzero(~rejected & spoken))[:COMPARED]
+    at = np.flatnonzero(spoken)
+    rows = _rows(moments, first, procedures, at, (bad, good))
+    right, parts = rejected[at], (moments.dialogues % PARTS)[at]
+    held = np.zeros(len(at))
+    for part in range(PARTS):
+        out = parts == part
+        if out.any() and right[~out].any():
+            held[out] = _boost(rows[~out], right[~out]).predict(rows[out])
+    odds, recall = _threshold(held, right, int((~rejected).sum()))
+    telling, rarity = _counted(moments, at)
+    kept = moments.latest[bad], moments.latest[good]
+    rejector = Rejector(telling, rarity, *kept, _boost(rows, right), float(1 / (1 + np.exp(-odds))))
+    return rejector, {"reject_recall": round(recall, 4), "rejections": float(right.sum())}
+
+
+def _boost(rows: Floats, right: NDArray[np.bool_]) -> Trees:
+    return boost(rows, right, ROUNDS, LEAVES, RATE)
+
+
+def _threshold(held: NDArray[np.float64], right: NDArray[np.bool_], others: int) -> tuple[float, float]:
+    """The log odds above which so few of all other moments are, and the share of rejections above it."""
+    wrong = np.sort(held[~right])[::-1]
+    odds = float(wrong[min(len(wrong) - 1, int(FALSE_REJECTS * others))])
+    return odds, float((held[right] > odds).mean())
+
+
+def _rows(
+    moments: Moments,
+    first: FirstStage,
+    procedures: Sequence[Compiled],
+    at: NDArray[np.int64],
+    compared: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> Floats:
+    """What is counted and compared for a moment comes from other dialogues."""
+    parts = moments.dialogues % PARTS
+    counted = [_counted(moments, at[parts[at] != part]) for part in range(PARTS)]
+    rows = []
+    for place in at:
+        seen = first.look(moments, first.seen, int(place))
+        near = [_similar(moments, int(place), others) for others in compared]
+        own = wording(moments.states[place].latest, *counted[parts[place]])
+        rows.append([*signs(seen, procedures), *own, *nearness(*near)])
+    return np.array(rows, np.float32)
+
+
+def _similar(moments: Moments, place: int, others: NDArray[np.int64]) -> Floats:
+    foreign = others[moments.dialogues[others] != moments.dialogues[place]]
+    found: Floats = moments.latest[foreign] @ moments.latest[place]
+    return found
+
+
+def _counted(moments: Moments, at: NDArray[np.int64]) -> tuple[Weights, Weights]:
+    """Words → log odds of a rejection, and how rare they are in other messages."""
+    bad, good, plain = Counter[str](), Counter[str](), Counter[str]()
+    of_bad = of_good = 0
+    for place in at:
+        text = moments.states[place].latest
+        if moments.labels[place] == OUT_OF_SCOPE:
+            bad.update(grams(text))
+            of_bad += 1
+        else:
+            good.update(grams(text))
+            plain.update(set(words(text)))
+            of_good += 1
+    known = {*bad, *(gram for gram, count in good.items() if count >= LEAST)}
+    telling = {
+        gram: log((bad[gram] + 0.3) / (of_bad + 1)) - log((good[gram] + 1.5) / (of_good + 5)) for gram in sorted(known)
+    }
+    return telling, {word: log((of_good + 1) / (count + 1)) for word, count in plain.items() if count > 1}
