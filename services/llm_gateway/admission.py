@@ -72,13 +72,20 @@ class Slots:
         self._queues = (_Queue(), _Queue())
         self._running = [0, 0]
 
+    def enter_now(self, *, interactive: bool) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
+        kind = 0 if interactive else 1
+        if self._queues[kind].waiting or not self._free(kind):
+            return False
+        self._running[kind] += 1
+        return True
+
     async def enter(self, tenant: str, weight: float, cost: float, *, interactive: bool) -> None:
         """Wait for a slot. Raises Exhausted when too many wait already."""
+        if self.enter_now(interactive=interactive):
+            return
         kind = 0 if interactive else 1
         queue = self._queues[kind]
-        if not queue.waiting and self._free(kind):
-            self._running[kind] += 1
-            return
         if queue.waiting >= self._most_waiting:
             telemetry.count(names.MODEL_REFUSED, "queue_full")
             raise Exhausted("queue_full", f"{queue.waiting} {CLASSES[kind]} calls wait for pool {self._name}")

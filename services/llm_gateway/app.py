@@ -17,7 +17,7 @@ from tandem.errors import InvalidSettings
 from tandem.model_pools import Pool, Pools, Price, load_pools
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.v1 import llm_pb2_grpc
-from tandem.service import Component, Service
+from tandem.service import Service
 from tandem.wiring import Wiring
 
 KEY = "TANDEM_LLM_API_KEY"
@@ -42,13 +42,20 @@ def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
         llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(gateway, wiring.kill), server)
 
     token = settings.service_token.get_secret_value()
-    listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token)
-    server = GrpcServer(listen, register, ("tandem.rpc.v1.LlmGateway",), before=gateway.warm, after=gateway.close)
-    doors: list[Component] = [server]
+    other: list[HttpDoor] = []
     if settings.llm_gateway_http_port is not None:
         http = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_http_port, token=token)
-        doors.insert(0, HttpDoor(gateway, http))
-    return Service("llm_gateway", wiring, doors)
+        other.append(HttpDoor(gateway, http))
+
+    async def close() -> None:
+        """Once both doors have answered what they had let in."""
+        for door in other:
+            await door.stop(settings.drain_s)
+        await gateway.close()
+
+    listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token)
+    server = GrpcServer(listen, register, ("tandem.rpc.v1.LlmGateway",), before=gateway.warm, after=close)
+    return Service("llm_gateway", wiring, [server, *other])
 
 
 def pools_of(settings: LlmGatewaySettings) -> Pools | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tandem.contracts.ticket import Cost
@@ -15,6 +15,7 @@ from tandem.rpc.ports import ChatRequest, ChatResponse, ToolCall, ToolTurn, Usag
 NOT_THE_QUESTION = frozenset({"model", "stream", "stream_options", "user", "cache_salt"})
 """Fields of a body that do not change what is asked."""
 
+FREE, NO_USAGE = Cost(), Usage()
 BYTES_A_TOKEN = 3
 """Of a prompt, for what is set aside before a call; what it really took is settled after it."""
 
@@ -41,7 +42,7 @@ class Call:
     adapter: str = ""
     interactive: bool = True
     grant: str = ""
-    limit: Cost = field(default_factory=Cost)
+    limit: Cost = FREE
     stream: bool = False
 
     @property
@@ -87,8 +88,8 @@ class Completion:
     raw: bytes = b""
     tool_calls: tuple[ToolCall, ...] = ()
     finish: str = ""
-    usage: Usage = field(default_factory=Usage)
-    cost: Cost = field(default_factory=Cost)
+    usage: Usage = NO_USAGE
+    cost: Cost = FREE
 
     def response(self) -> ChatResponse:
         return ChatResponse(

@@ -224,10 +224,11 @@ class Chat:
         return self._accounted(lease.pool, completion, time.monotonic() - began)
 
     def _accounted(self, pool: ServedPool, completion: Completion, first_s: float) -> Completion:
-        cost = cost_of(completion.usage, pool.pool.price)
-        account(pool.name, completion.usage, cost)
-        usage = replace(completion.usage, first_token_ms=round(first_s * 1000, 3))
-        return replace(completion, cost=cost, usage=usage, model=completion.model or pool.pool.model)
+        completion.cost = cost_of(completion.usage, pool.pool.price)
+        account(pool.name, completion.usage, completion.cost)
+        completion.usage = replace(completion.usage, first_token_ms=round(first_s * 1000, 3))
+        completion.model = completion.model or pool.pool.model
+        return completion
 
     def _keep(self, call: Call, question: str, completion: Completion) -> None:
         if self._recorder is not None:

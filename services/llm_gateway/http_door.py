@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from services.llm_gateway.calls import Call
+from services.llm_gateway.calls import FREE, Call
 from services.llm_gateway.handlers import MODEL, Gateway
 from services.llm_gateway.sse import without_usage
 from tandem.contracts.ticket import Cost
@@ -24,7 +24,6 @@ from tandem.rpc.server import MAX_DEADLINE_S, Listen
 MAX_BODY_BYTES = 16 * 1024 * 1024
 DEADLINE_S = 60.0
 RETRY_AFTER_S = 1
-NO_LIMIT = Cost()
 SSE_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
 
 logger = logging.getLogger(__name__)
@@ -190,7 +189,7 @@ def _call(request: web.Request, body: dict[str, Any]) -> tuple[Call, float]:
         adapter=adapter,
         interactive=kind == "interactive",
         grant=headers.get("x-tandem-grant", ""),
-        limit=Cost(calls=limit[0], tokens=limit[1], micros=limit[2]) if any(limit) else NO_LIMIT,
+        limit=Cost(calls=limit[0], tokens=limit[1], micros=limit[2]) if any(limit) else FREE,
         stream=body.get("stream") is True,
     )
     return call, left

@@ -65,17 +65,21 @@ class Serving:
         left = call.deadline - time.monotonic() - MARGIN_S
         if left <= 0:
             raise Failed("timeout", f"the deadline passed before pool {pool.name} was asked", fault=False)
-        try:
-            async with asyncio.timeout(left):
-                await pool.slots.enter(call.tenant, weight, 1.0 + call.size / 1_000, interactive=call.interactive)
-        except TimeoutError as error:
-            raise Failed("timeout", f"no slot of pool {pool.name} became free in time", fault=False) from error
+        if not pool.slots.enter_now(interactive=call.interactive):
+            await self._wait_for_slot(pool, call, weight, left)
         try:
             opened = await self._ask(pool, call, last=last)
         except BaseException:
             pool.slots.leave(interactive=call.interactive)
             raise
         return Lease(pool, opened, call.interactive)
+
+    async def _wait_for_slot(self, pool: ServedPool, call: Call, weight: float, left: float) -> None:
+        try:
+            async with asyncio.timeout(left):
+                await pool.slots.enter(call.tenant, weight, 1.0 + call.size / 1_000, interactive=call.interactive)
+        except TimeoutError as error:
+            raise Failed("timeout", f"no slot of pool {pool.name} became free in time", fault=False) from error
 
     async def _ask(self, pool: ServedPool, call: Call, *, last: bool) -> Opened:
         question = pool.question(call)
