@@ -7,7 +7,7 @@ from typing import Any
 
 from tandem.contracts.ticket import Cost
 from tandem.errors import InvalidError
-from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
+from tandem.rpc.ports import FREE, ChatDelta, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
 from tandem.rpc.v1 import llm_pb2
 
 
@@ -29,7 +29,7 @@ def request_to_wire(request: ChatRequest) -> llm_pb2.ChatRequest:
         tool_choice=request.tool_choice,
         seed=request.seed,
     )
-    if limit != Cost():
+    if limit != FREE:
         message.limit.CopyFrom(llm_pb2.GrantLimit(calls=limit.calls, tokens=limit.tokens, micros=limit.micros))
     return message
 
@@ -46,9 +46,7 @@ def request_from_wire(message: Any) -> ChatRequest:
         temperature=message.temperature,
         interactive=message.interactive,
         grant=message.grant,
-        limit=Cost(calls=limit.calls, tokens=limit.tokens, micros=limit.micros)
-        if message.HasField("limit")
-        else Cost(),
+        limit=Cost(calls=limit.calls, tokens=limit.tokens, micros=limit.micros) if message.HasField("limit") else FREE,
         ticket=message.ticket,
         model=message.model,
         adapter=message.adapter,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tandem.contracts.ticket import Cost, Line
+
+FREE = Cost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class ChatRequest:
     temperature: float = 0.0
     interactive: bool = True
     grant: str = ""
-    limit: Cost = field(default_factory=Cost)  # all zero: none
+    limit: Cost = FREE  # all zero: none
     ticket: str = ""
     model: str = ""  # a pool; empty: the default one
     adapter: str = ""  # a LoRA adapter that the pool allows
@@ -67,10 +69,10 @@ class Usage:
 class ChatResponse:
     text: str
     model: str
-    cost: Cost = field(default_factory=Cost)
+    cost: Cost = FREE
     tool_calls: tuple[ToolCall, ...] = ()
     finish: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
