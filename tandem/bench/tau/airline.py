@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date as Date
-from datetime import timedelta
 from typing import Any
 
 from tandem.bench.tau.records import Database, Refusal, Row
@@ -235,7 +234,7 @@ def _unused(ids: Sequence[str], free: Callable[[str], bool], what: str) -> str:
 
 def _days_after(date: str, days: int) -> str:
     try:
-        return (Date.fromisoformat(date) + timedelta(days)).isoformat()
+        return (dt.date.fromisoformat(date) + dt.timedelta(days)).isoformat()
     except ValueError:
         raise Refusal("arguments-invalid", f"{date} is not a date (YYYY-MM-DD)") from None
 

@@ -87,7 +87,9 @@ def _task(domain: str, raw: Mapping[str, Any]) -> Task:
     return Task(
         domain,
         str(raw["id"]),
-        *(str(told.get(key) or "").strip() for key in ("reason_for_call", "known_info", "unknown_info")),
+        reason=str(told.get("reason_for_call") or "").strip(),
+        known=str(told.get("known_info") or "").strip(),
+        unknown=str(told.get("unknown_info") or "").strip(),
         manner=str(told.get("task_instructions") or "").strip(),
         actions=tuple(Action(one["name"], dict(one["arguments"])) for one in wanted.get("actions") or ()),
         communicate=tuple(wanted.get("communicate_info") or ()),

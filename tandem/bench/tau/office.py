@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -44,7 +44,7 @@ def transfer_to_human_agents(db: Database, summary: str) -> str:
 
 
 COMMON: dict[str, Operation] = {f.__name__: f for f in (calculate, think, transfer_to_human_agents)}
-OWN: dict[str, Mapping[str, Operation]] = {"retail": retail.OPERATIONS, "airline": airline.OPERATIONS}
+OWN: dict[str, dict[str, Operation]] = {"retail": retail.OPERATIONS, "airline": airline.OPERATIONS}
 WRITES: frozenset[str] = retail.WRITES | airline.WRITES
 """Operations that change records; all others only read."""
 
