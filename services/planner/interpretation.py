@@ -196,6 +196,8 @@ def request(task: Interpret, pack: Pack) -> ChatRequest:
         schema=_schema(task),
         max_tokens=200,
         grant=derive_id("grant", task.id, task.attempt, "interpret"),
+        limit=task.reserved,
+        ticket=task.ticket,
     )
 
 

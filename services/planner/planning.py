@@ -43,6 +43,8 @@ def request(task: MakePlan | Reason, pack: Pack) -> ChatRequest:
         schema=schema(pack),
         max_tokens=900,
         grant=derive_id("grant", task.id, task.attempt, task.TYPE),
+        limit=task.reserved,
+        ticket=task.ticket,
     )
 
 

@@ -151,6 +151,8 @@ def request(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> ChatR
         messages=(("user", body),),
         schema=SCHEMA,
         grant=task.id,
+        limit=task.reserved,
+        ticket=task.ticket,
     )
 
 
