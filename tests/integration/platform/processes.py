@@ -63,6 +63,12 @@ class Process:
     def output(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    async def is_dead(self) -> None:
+        """Wait until it has ended by itself."""
+        async with asyncio.timeout(WAIT_S):
+            while self._process.poll() is None:
+                await asyncio.sleep(0.05)
+
     def end(self, number: signal.Signals) -> None:
         if self._process.poll() is None:
             self._process.send_signal(number)

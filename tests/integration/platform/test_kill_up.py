@@ -36,9 +36,9 @@ class Deployment:
             "CLOUD_API_URL": self.cloud.url,
         }
 
-    async def up(self, *options: str) -> Process:
+    async def up(self, *options: str, **env: str) -> Process:
         self._log.unlink(missing_ok=True)
-        process = Process("tandem", "up", *options, env=self._env, log=self._log)
+        process = Process("tandem", "up", *options, env=self._env | env, log=self._log)
         self._running.append(process)
         await process.until_says("Tandem is up")
         return process
