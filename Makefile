@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(UV_HOME)/bin/uv)
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-k8s lint up proto schemas clean
+.PHONY: help demo test test-k8s test-vllm lint up proto schemas clean
 
 help:  ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ test: lint  ## Everything: lint, types, import rules, and all tests, also on a r
 
 test-k8s: .venv/.synced  ## The manifests on a real kube-apiserver with the operators' CRDs and kubeconform; builds them first
 	$(BIN)/pytest -m kubernetes tests/deploy
+
+test-vllm: .venv/.synced  ## The gateway over two real vLLM replicas on the CPU; brings vLLM into an environment of its own first
+	UV="$(UV)" $(BIN)/pytest -m vllm tests/vllm $(PYTEST_ARGS)
 
 proto: .venv/.synced  ## Generate the gRPC stubs
 	$(BIN)/python -m tandem.rpc.generate
