@@ -33,7 +33,7 @@ DEADLINE_S = 30.0
 
 
 class Target(BaseModel):
-    """Where calls go. `tandem`: it takes our headers."""
+    """Where calls go. `tandem`: it takes our headers. `pid`: whose processor time counts; 0: nobody's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +41,7 @@ class Target(BaseModel):
     port: int
     token: str
     tandem: bool = False
+    pid: int = 0
 
 
 class Job(BaseModel):

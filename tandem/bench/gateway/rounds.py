@@ -32,13 +32,13 @@ async def measure(folder: Path, litellm: Path | None, rounds: int, seconds: floa
         doors = await stack.enter_async_context(servers.gateway(model, folder))
         targets = {
             "direct": Target(door="http", port=model, token="none"),
-            "grpc": Target(door="grpc", port=doors.grpc, token=servers.TOKEN, tandem=True),
-            "http": Target(door="http", port=doors.http, token=servers.TOKEN, tandem=True),
+            "grpc": Target(door="grpc", port=doors.grpc, token=servers.TOKEN, tandem=True, pid=doors.pid),
+            "http": Target(door="http", port=doors.http, token=servers.TOKEN, tandem=True, pid=doors.pid),
         }
         if litellm is not None:
             told("starting LiteLLM's proxy")
-            port = await stack.enter_async_context(servers.litellm(litellm, model, folder))
-            targets["litellm"] = Target(door="http", port=port, token=f"sk-{servers.TOKEN}")
+            port, pid = await stack.enter_async_context(servers.litellm(litellm, model, folder))
+            targets["litellm"] = Target(door="http", port=port, token=f"sk-{servers.TOKEN}", pid=pid)
         generator = await stack.enter_async_context(servers.generator(doors.grpc))
         return await _rounds(generator, targets, rounds, seconds, told)
 
@@ -65,23 +65,28 @@ async def _rounds(
 async def _one(generator: Generator, target: Target, direct: Target, seconds: float) -> dict[str, float]:
     """A round's figures of one target. Half load is half of what it just did; what it adds, it adds to direct access."""
     at_once = Job(target=target, model=INSTANT, tokens=TOKENS, workers=WORKERS, seconds=seconds)
+    cpu = servers.cpu_seconds(target.pid)
     full = await generator.run(at_once)
+    cpu = servers.cpu_seconds(target.pid) - cpu
     stream = await generator.run(Job(target=target, model=INSTANT, tokens=STREAM_TOKENS, stream=True, calls=100))
     half = at_once.model_copy(update={"workers": 4 * WORKERS, "rate": full.per_s / 2})
     thinking = Job(target=target, model=THINKING, tokens=TOKENS, stream=True, workers=4, seconds=seconds / 2)
     found = {"requests_per_s": full.per_s, "stream_40_ms": stream.p50_ms}
+    if target.pid:
+        found["cpu_ms"] = 1_000 * cpu / full.calls
     for prefix, job in (("", half), ("thinking_", thinking)):
-        values = _latencies(await generator.run(job))
+        values = _latencies(job, await generator.run(job))
         if target is not direct:
             prefix += "added_"
-            plain = _latencies(await generator.run(job.model_copy(update={"target": direct})))
+            plain = _latencies(job, await generator.run(job.model_copy(update={"target": direct})))
             values = {name: value - plain[name] for name, value in values.items()}
         found |= {prefix + name: value for name, value in values.items()}
     return found
 
 
-def _latencies(figures: Figures) -> dict[str, float]:
-    return {"p50_ms": figures.p50_ms, "p99_ms": figures.p99_ms, "first_p50_ms": figures.first_p50_ms}
+def _latencies(job: Job, figures: Figures) -> dict[str, float]:
+    found = {"p50_ms": figures.p50_ms, "p99_ms": figures.p99_ms}
+    return found | {"first_token_p50_ms": figures.first_p50_ms} if job.stream else found
 
 
 def _figures(values: Values) -> dict[str, float]:

@@ -26,10 +26,11 @@ STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Doors:
-    """The gateway's ports."""
+    """The gateway's ports and process."""
 
     grpc: int
     http: int
+    pid: int
 
 
 class Generator:
@@ -65,37 +66,37 @@ async def stub() -> AsyncIterator[int]:
 @asynccontextmanager
 async def gateway(model_port: int, folder: Path) -> AsyncIterator[Doors]:
     """With everything on that a deployment has: token, quotas, grants, sampled traces."""
-    doors = Doors(free_port(), free_port())
+    grpc, http = free_port(), free_port()
     pools = folder / "pools.yaml"
     pools.write_text(json.dumps(_pools(model_port)), encoding="utf-8")  # JSON is YAML
     environment = {
         "TANDEM_HOME": str(folder),
         "TANDEM_HTTP_PORT": "0",
         "TANDEM_LLM_GATEWAY_HOST": "127.0.0.1",
-        "TANDEM_LLM_GATEWAY_PORT": str(doors.grpc),
-        "TANDEM_LLM_GATEWAY_HTTP_PORT": str(doors.http),
+        "TANDEM_LLM_GATEWAY_PORT": str(grpc),
+        "TANDEM_LLM_GATEWAY_HTTP_PORT": str(http),
         "TANDEM_LLM_POOLS": str(pools),
         "TANDEM_LOG_LEVEL": "WARNING",
         "TANDEM_OTLP_ENDPOINT": f"http://127.0.0.1:{model_port}",
         "TANDEM_SERVICE_TOKEN": TOKEN,
     }
-    async with _process([sys.executable, "-m", "tandem", "run", "llm_gateway"], environment):
-        await _answers(doors.http, "/health")
-        yield doors
+    async with _process([sys.executable, "-m", "tandem", "run", "llm_gateway"], environment) as process:
+        await _answers(http, "/health")
+        yield Doors(grpc, http, process.pid)
 
 
 @asynccontextmanager
-async def litellm(python: Path, model_port: int, folder: Path) -> AsyncIterator[int]:
-    """LiteLLM's proxy, one worker, from the environment that it is installed in. Its port."""
+async def litellm(python: Path, model_port: int, folder: Path) -> AsyncIterator[tuple[int, int]]:
+    """LiteLLM's proxy, one worker, from the environment that it is installed in. Its port and its process."""
     program = litellm_program(python)
     port = free_port()
     config = folder / "litellm.yaml"
     config.write_text(json.dumps(_litellm_config(model_port)), encoding="utf-8")
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     environment = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-    async with _process(command, environment):
+    async with _process(command, environment) as process:
         await _answers(port, "/health/liveliness")
-        yield port
+        yield port, process.pid
 
 
 def litellm_program(python: Path) -> Path:
@@ -111,6 +112,15 @@ async def generator(grpc_port: int) -> AsyncIterator[Generator]:
     command = [sys.executable, "-m", "tandem.bench.gateway.load", str(grpc_port), TOKEN]
     async with _process(command, {}, talks=True) as process:
         yield Generator(process)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has spent; of Linux. Others have no such file: 0."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
