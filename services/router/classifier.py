@@ -1,8 +1,8 @@
 """Which intent a message has: rules first, then a small model, each with a calibrated confidence.
 
-Rungs: `rule` (an intent's pattern; nothing but values; words that say nothing), `small` (nearest examples by sentence
-embedding and by words; by words alone for Chinese, whose embeddings the encoder does not know, and while no encoder
-serves). A pack with `classifier: rule` never asks the encoder.
+Rungs: `rule` (an intent's pattern; nothing but values; words that say nothing), `small` (the pack's trained intents, or
+nearest examples by sentence embedding and by words; by words alone for Chinese, whose embeddings the encoder does not know,
+and while no encoder serves). A pack with `classifier: rule` never asks the encoder.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from itertools import chain
 
 import numpy as np
 
-from services.router.background import OFF_TOPIC as OFF_TOPIC_SENTENCES
-from services.router.background import VAGUE as VAGUE_SENTENCES
-from services.router.background import VAGUE_WORDS, VAGUE_ZH
 from services.router.extraction import Extraction
 from services.router.similarity import piece_features, word_features
+from services.router.trained import intents_of, verdict
 from services.router.views import OFF_TOPIC, VAGUE, Example, Matrix, Verdict, View
+from tandem.brains.background import OFF_TOPIC as OFF_TOPIC_SENTENCES
+from tandem.brains.background import VAGUE as VAGUE_SENTENCES
+from tandem.brains.background import VAGUE_WORDS, VAGUE_ZH
 from tandem.clock import Clock
 from tandem.contracts.ticket import Candidate, Route
 from tandem.errors import Unavailable
@@ -77,12 +78,13 @@ class Classifier:
             "latin": View(self._latin, features),
             "cjk": View([e for e in own if is_cjk(e.text)] + _background("zh"), features),
         }
+        self._trained = intents_of(pack) if pack.classifier == "embedding" else None
         self._preparing: asyncio.Task[View] | None = None
         self._dense_after = 0.0
 
     async def warm(self) -> None:
         """Embed the examples, if the pack wants that. Raises Unavailable."""
-        if self._by_embedding:
+        if self._by_embedding and self._trained is None:
             await self._prepared()
 
     @property
@@ -125,9 +127,14 @@ class Classifier:
         return self._lexical["latin"].classify(said)
 
     async def _by_meaning(self, said: str) -> Verdict:
+        if self._trained is not None:
+            return verdict(self._trained, said, await self._vector(said))
         view = await self._prepared()
+        return view.classify(said, await self._vector(said))
+
+    async def _vector(self, said: str) -> Matrix:
         vector: Matrix = (await self._llm().embed([said], EMBED_DEADLINE_S))[0]
-        return view.classify(said, vector)
+        return vector
 
     async def _prepared(self) -> View:
         """The view with the examples' embeddings, made once: whoever waits may give up, the work goes on."""

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from services.router.calibration import Floats, Logistic, fit
 from services.router.similarity import Features, TextIndex
+from tandem.brains.background import VAGUE_INTENT
 
 Matrix = NDArray[np.float32]
 
-VAGUE = "~vague"
+VAGUE = VAGUE_INTENT
 OFF_TOPIC = "~off_topic"
 
 DENSE_SHARE = 0.75

@@ -30,11 +30,13 @@ class Texts:
 
 
 def read_texts(data: Path, split: str) -> Texts:
-    """One split of a data set's folder. Raises InvalidSettings."""
+    """One split of a data set's folder; `dev` is `val` where that is there. Raises InvalidSettings."""
     if list(data.glob("*_train.jsonl")) and not (data / "train.jsonl").exists():
         return _departments(data, split)
+    split = "val" if split == "dev" and (data / "val.jsonl").exists() else split
     file = data / f"{split}.jsonl"
-    outside = tuple(row["text"] for row in _rows(data / f"oos_{split}.jsonl"))
+    foreign = _rows(data / f"oos_{split}_plus.jsonl") or _rows(data / f"oos_{split}.jsonl")
+    outside = tuple(row["text"] for row in foreign)
     if file.exists() and (split != "train" or (data / "val.jsonl").exists()):
         return _texts(_rows(file), outside)
     if split not in ("train", "dev"):

@@ -151,7 +151,13 @@ def train(
         json.dump(facts, sys.stdout)
         typer.echo()
         return
-    typer.echo(f"{folder / 'models'}: trained on {facts['moments']} steps, {facts['date']}, {facts['figures']}")
+    if "moments" in facts:
+        typer.echo(f"{folder / 'models'}: trained on {facts['moments']} steps, {facts['date']}, {facts['figures']}")
+    if "intents" in facts:
+        learnt = facts["intents"]
+        typer.echo(
+            f"{folder / 'models'}: intents of {learnt['messages']} messages, {learnt['date']}, {learnt['held_out']}"
+        )
 
 
 @app.command("try")

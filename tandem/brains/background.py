@@ -5,6 +5,9 @@ VAGUE: said to a helpdesk, and says nothing about what is wanted. OFF_TOPIC: mat
 
 from __future__ import annotations
 
+VAGUE_INTENT = "~vague"
+"""As what vague messages are learnt and counted: no intent of any pack is called so."""
+
 VAGUE: dict[str, tuple[str, ...]] = {
     "en": (
         "hello",
