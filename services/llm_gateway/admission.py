@@ -127,10 +127,9 @@ class Slots:
         return sum(self._running)
 
     def _free(self, kind: int) -> bool:
+        """A background call starts only where enough slots stay free behind it."""
         capacity = self._capacity()
-        if sum(self._running) >= capacity:
-            return False
-        return kind == 0 or self._running[1] < max(1, int(capacity * (1 - self._reserve)))
+        return self.running < (capacity if kind == 0 else max(1, int(capacity * (1 - self._reserve))))
 
     def _tell(self, kind: int) -> None:
         telemetry.gauge(names.MODEL_WAITING, self._queues[kind].waiting, self._name, CLASSES[kind])
