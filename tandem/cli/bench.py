@@ -156,6 +156,42 @@ def _unseen(data: Path, rounds: int, as_json: bool) -> None:
 
 
 @app.command()
+def tau(
+    data: Annotated[Path, typer.Option(help="The folder tau3: retail/, airline/.", exists=True)],
+    domain: Annotated[Literal["retail", "airline", "all"], typer.Option(help="Whose tasks.")] = "all",
+    split: Annotated[str, typer.Option(help="Which tasks: tasks_<split>.json.")] = "train",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many tasks of a domain.")] = None,
+    agent: Annotated[
+        Literal["platform", "oracle", "idle"],
+        typer.Option(help="oracle does what the author does, idle nothing: what the harness itself is measured by."),
+    ] = "platform",
+    report: Annotated[Path | None, typer.Option(help="Also write a page with tables.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Customers with a brief, tools over a database: which writes are made, and is the database as it should be in the end?
+
+    With a model endpoint set (TANDEM_LLM_BASE_URL, TANDEM_LLM_MODEL) it plans, and plays the customers; else both go by rules.
+    """
+    from tandem.bench.tau.report import page
+    from tandem.bench.tau.run import measure
+
+    with own_home("local") as settings:
+        figures, outcomes = uvloop.run(measure(settings, data, domain, split, limit, agent))
+    if report is not None:
+        report.write_text(page(figures, outcomes), encoding="utf-8")
+        typer.echo(f"{report} is written", err=True)
+    if as_json:
+        print_json(figures)
+        return
+    table = Table("domain", "tasks", "database equal", "write precision", "write recall", "tool errors", "unsafe calls")
+    for name, row in {**figures["by_domain"], "all": figures}.items():
+        rates = (row[key] for key in ("database_equal", "write_precision", "write_recall"))
+        cells = ("–" if rate is None else f"{rate:.1%}" for rate in rates)
+        table.add_row(name, str(row["tasks"]), *cells, str(row["tool_errors"]), str(row["unsafe_calls"]))
+    console().print(table)
+
+
+@app.command()
 def rag(
     data: Annotated[
         Path, typer.Option(help="The folder alibaba_docs: corpus_*.jsonl, faq_<split>.jsonl.", exists=True)

@@ -57,6 +57,7 @@ class Call:
     arguments: Arguments
     key: str = ""  # of the request
     error: str = ""
+    code: str = ""  # of the error
 
     @property
     def writes(self) -> bool:
@@ -84,7 +85,7 @@ class Office:
             with self.db.transaction():
                 answer = self._checked(name, arguments)(self.db, **deepcopy(arguments))
         except Refusal as refusal:
-            self.calls.append(Call(name, arguments, key, refusal.message))
+            self.calls.append(Call(name, arguments, key, refusal.message, refusal.code))
             raise
         self.calls.append(Call(name, arguments, key))
         if key and name in WRITES:
