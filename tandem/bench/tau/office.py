@@ -72,15 +72,15 @@ class Office:
         self.calls: list[Call] = []
         self._operations = COMMON | OWN[domain.name]
         self._schemas = domain.schemas
-        self._answers: dict[str, Any] = {}
+        self._answers: dict[tuple[str, str], Any] = {}
 
     def call(self, name: str, arguments: Arguments, key: str = "") -> Any:
         """Carry out an operation. A write with a key that was used before changes nothing and answers the same.
 
         Raises Refusal; then nothing has changed.
         """
-        if key and key in self._answers:
-            return self._answers[key]
+        if (name, key) in self._answers:
+            return deepcopy(self._answers[name, key])
         try:
             with self.db.transaction():
                 answer = self._checked(name, arguments)(self.db, **deepcopy(arguments))
@@ -89,7 +89,7 @@ class Office:
             raise
         self.calls.append(Call(name, arguments, key))
         if key and name in WRITES:
-            self._answers[key] = deepcopy(answer)
+            self._answers[name, key] = deepcopy(answer)
         return deepcopy(answer)
 
     def _checked(self, name: str, arguments: Arguments) -> Operation:
