@@ -13,6 +13,7 @@ from services.llm_gateway.handlers import Gateway, LlmServicer
 from services.llm_gateway.http_door import HttpDoor
 from services.llm_gateway.recording import Recorder, Replay
 from services.llm_gateway.settings import LlmGatewaySettings
+from services.llm_gateway.shared_grants import SharedGrants
 from tandem.errors import InvalidSettings
 from tandem.model_pools import Pool, Pools, Price, load_pools
 from tandem.rpc.server import GrpcServer, Listen
@@ -23,7 +24,7 @@ from tandem.wiring import Wiring
 KEY = "TANDEM_LLM_API_KEY"
 
 
-def build_gateway(settings: LlmGatewaySettings) -> Gateway:
+def build_gateway(settings: LlmGatewaySettings, shared: SharedGrants | None = None) -> Gateway:
     """The gateway without a server: the embedded mode calls it in the process."""
 
     def load() -> BlockingEncoder:
@@ -31,12 +32,13 @@ def build_gateway(settings: LlmGatewaySettings) -> Gateway:
 
         return Encoder(settings.model_cache, settings.encoder_threads)
 
-    return Gateway(Embeddings(load, settings.embedding_cache), _chat(settings))
+    return Gateway(Embeddings(load, settings.embedding_cache), _chat(settings, shared))
 
 
 def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
     """The service: two doors to one gateway, ready once the encoder is loaded."""
-    gateway = build_gateway(settings)
+    shared = SharedGrants(wiring.redis(), wiring.clock) if settings.llm_grants == "redis" else None
+    gateway = build_gateway(settings, shared)
 
     def register(server: grpc.aio.Server) -> None:
         llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(gateway, wiring.kill), server)
@@ -81,7 +83,7 @@ def _nothing() -> Pools:
     return Pools(pools={"default": Pool(model="replayed", replicas=("http://replayed.invalid/v1",), vllm=False)})
 
 
-def _chat(settings: LlmGatewaySettings) -> Chat | None:
+def _chat(settings: LlmGatewaySettings, shared: SharedGrants | None) -> Chat | None:
     pools = pools_of(settings)
     if pools is None:
         return None
@@ -95,5 +97,6 @@ def _chat(settings: LlmGatewaySettings) -> Chat | None:
         cache=settings.llm_cache,
         recorder=Recorder(settings.llm_record) if settings.llm_record else None,
         replay=Replay(settings.llm_replay) if settings.llm_replay else None,
+        shared=shared,
     )
     return Chat(pools, options, Random())

@@ -46,6 +46,11 @@ class Call:
     stream: bool = False
 
     @property
+    def grant_key(self) -> str:
+        """No tenant's grant is another's."""
+        return f"{self.tenant}:{self.grant}"
+
+    @property
     def system(self) -> str:
         """The beginning that it shares with other calls."""
         first = self.body["messages"][0] if self.body.get("messages") else {}

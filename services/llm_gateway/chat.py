@@ -20,6 +20,7 @@ from services.llm_gateway.recording import Recorder, Replay
 from services.llm_gateway.served_pool import POLL_S, ServedPool, salter
 from services.llm_gateway.serving import Lease, Serving
 from services.llm_gateway.shapes import Shapes
+from services.llm_gateway.shared_grants import SharedGrants
 from services.llm_gateway.sse import DONE, Assembly, payloads
 from services.llm_gateway.upstream import Upstream
 from tandem import telemetry
@@ -33,13 +34,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`keys`: the replicas' key by its variable's name. `recorder` and `replay`: at most one."""
+    """`keys`: the replicas' key by its variable's name. `recorder` and `replay`: at most one. `shared`: where gateway
+    processes keep grants together."""
 
     keys: Mapping[str, str]
     salt_key: str = ""
     cache: int = 0
     recorder: Recorder | None = None
     replay: Replay | None = None
+    shared: SharedGrants | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Chat:
         self._config = pools
         self._serving = Serving(self.pools, {name: pools.chain(name) for name in self.pools}, self.upstream)
         self._quotas = Quotas(pools.tenant, time.monotonic)
-        self._grants = Grants()
+        self._grants = Grants(options.shared)
         self._cache = Cache(options.cache)
         self._shapes = Shapes()
         self._recorder, self._replay = options.recorder, options.replay
@@ -109,7 +112,7 @@ class Chat:
                         if piece.last is not None:
                             self._keep(call, question, piece.last)
                             if entry:
-                                self._grants.settle(call, entry, piece.last)
+                                self._grants.settle(call, question, entry, piece.last)
                                 entry = None
                         yield piece
             except BaseException as error:
@@ -123,9 +126,9 @@ class Chat:
             raise InvalidError(f"there is no pool {name!r}; there are {', '.join(self.pools)}")
         return self.pools[name]
 
-    def spent(self, grant: str) -> Cost:
-        """Under a grant, as far as this process remembers."""
-        return self._grants.spent(grant)
+    def spent(self, call: Call) -> Cost:
+        """Under its grant, by this process."""
+        return self._grants.spent(call)
 
     def chain(self, name: str) -> list[ServedPool]:
         """The pool and those after it."""
@@ -137,6 +140,7 @@ class Chat:
             await asyncio.gather(self._watch, return_exceptions=True)
         if self._recorder is not None:
             self._recorder.close()
+        await self._grants.close()
         await self.upstream.close()
 
     def watch(self) -> None:
@@ -172,7 +176,7 @@ class Chat:
         except BaseException as error:
             self._grants.fail(call, question, begun, error, Cost())
             raise
-        self._grants.settle(call, begun, completion)
+        self._grants.settle(call, question, begun, completion)
         self._keep(call, question, completion)
         return completion
 
@@ -180,7 +184,7 @@ class Chat:
         """Room under the grant, or the answer of the same call before it."""
         price = self.pools[call.pool].pool.price
         while True:
-            begun = self._grants.begin(call, question, most_of(call.size, price))
+            begun = await self._grants.begin(call, question, most_of(call.size, price))
             if isinstance(begun, Entry):
                 return begun
             try:

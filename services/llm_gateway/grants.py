@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from services.llm_gateway.calls import Call, Completion, Failed
+from services.llm_gateway.shared_grants import SharedGrants
 from tandem import telemetry
 from tandem.contracts.ticket import Cost
 from tandem.errors import Exhausted
@@ -40,19 +41,58 @@ class _Grant:
 
 
 class Grants:
-    """The ledger of this process. What is forgotten first is what was used longest ago and is not in use."""
+    """The ledger of this process, before the one that processes share, if they do. What is forgotten first is what was used
+    longest ago and is not in use."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedGrants | None = None) -> None:
+        self._shared = shared
         self._grants: OrderedDict[str, _Grant] = OrderedDict()
 
-    def begin(self, call: Call, question: str, estimate: Cost) -> Entry | asyncio.Future[Completion]:
+    async def begin(self, call: Call, question: str, estimate: Cost) -> Entry | asyncio.Future[Completion]:
         """A new entry to settle or release, or the answer, perhaps still to come, of the same call before it.
         Raises Exhausted when the limit has no room."""
-        grant = self._grants.get(call.grant)
+        begun = self._begin(call, question, estimate)
+        if self._shared is None or not isinstance(begun, Entry):
+            return begun
+        try:
+            known = await self._shared.begin(call, question, estimate)
+        except BaseException as error:
+            self._fail(call, question, begun, error, Cost())
+            raise
+        if known is None:
+            return begun
+        self._close(call, begun, Cost())
+        begun.answer.set_result(known)
+        return begun.answer
+
+    def settle(self, call: Call, question: str, entry: Entry, completion: Completion) -> None:
+        """The call has an answer, and this is what it took."""
+        self._close(call, entry, completion.cost)
+        entry.answer.set_result(completion)
+        if self._shared is not None:
+            self._shared.settle(call, question, completion)
+
+    def fail(self, call: Call, question: str, entry: Entry, error: BaseException, spent: Cost) -> None:
+        """The call has no answer: it may be made again, for what is left."""
+        self._fail(call, question, entry, error, spent)
+        if self._shared is not None:
+            self._shared.fail(call, question, spent)
+
+    def spent(self, call: Call) -> Cost:
+        """Under the call's grant, by this process."""
+        grant = self._grants.get(call.grant_key)
+        return grant.spent if grant is not None else Cost()
+
+    async def close(self) -> None:
+        if self._shared is not None:
+            await self._shared.close()
+
+    def _begin(self, call: Call, question: str, estimate: Cost) -> Entry | asyncio.Future[Completion]:
+        grant = self._grants.get(call.grant_key)
         if grant is None:
-            grant = self._grants[call.grant] = _Grant()
+            grant = self._grants[call.grant_key] = _Grant()
             self._forget()
-        self._grants.move_to_end(call.grant)
+        self._grants.move_to_end(call.grant_key)
         known = grant.calls.get(question)
         if known is not None:
             telemetry.count(names.MODEL_REPEATED, "grant")
@@ -65,24 +105,15 @@ class Grants:
         grant.reserved += estimate
         return entry
 
-    def settle(self, call: Call, entry: Entry, completion: Completion) -> None:
-        """The call has an answer, and this is what it took."""
-        self._close(call, entry, completion.cost)
-        entry.answer.set_result(completion)
-
-    def fail(self, call: Call, question: str, entry: Entry, error: BaseException, spent: Cost) -> None:
-        """The call has no answer: it may be made again, for what is left."""
+    def _fail(self, call: Call, question: str, entry: Entry, error: BaseException, spent: Cost) -> None:
         self._close(call, entry, spent)
-        self._grants[call.grant].calls.pop(question, None)
+        self._grants[call.grant_key].calls.pop(question, None)
         left = Failed(LEFT, "the caller before went away", fault=False)
         entry.answer.set_exception(error if isinstance(error, Exception) else left)
         entry.answer.exception()  # whoever waits is told; if nobody does, that is no error
 
-    def spent(self, grant: str) -> Cost:
-        return self._grants[grant].spent if grant in self._grants else Cost()
-
     def _close(self, call: Call, entry: Entry, spent: Cost) -> None:
-        grant = self._grants[call.grant]
+        grant = self._grants[call.grant_key]
         grant.reserved -= entry.reserved
         grant.spent += spent
 

@@ -28,7 +28,7 @@ class Recorder:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8")
-        self._file.write(json.dumps({"key": question, **_line(completion)}, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps({"key": question, **as_line(completion)}, ensure_ascii=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -58,7 +58,8 @@ class Replay:
         return found.pop(0) if len(found) > 1 else found[0]
 
 
-def _line(completion: Completion) -> dict[str, Any]:
+def as_line(completion: Completion) -> dict[str, Any]:
+    """An answer as JSON can hold it."""
     usage, cost = completion.usage, completion.cost
     return {
         "model": completion.model,
@@ -76,15 +77,16 @@ def _read(path: Path) -> Iterator[tuple[str, Completion]]:
             for number, line in enumerate(lines, 1):
                 if number > MAX_RECORDED:
                     raise InvalidSettings(f"TANDEM_LLM_REPLAY: {path} has more than {MAX_RECORDED} lines")
-                yield _recorded(json.loads(line))
+                found = json.loads(line)
+                yield found["key"], of_line(found)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InvalidSettings(f"TANDEM_LLM_REPLAY: {path} cannot be read: {error}") from error
 
 
-def _recorded(line: dict[str, Any]) -> tuple[str, Completion]:
+def of_line(line: dict[str, Any]) -> Completion:
     tokens_in, tokens_out, cached = line["usage"]
     calls, tokens, micros = line["cost"]
-    return line["key"], Completion(
+    return Completion(
         model=line["model"],
         text=line["text"],
         tool_calls=tuple(ToolCall(*call) for call in line["tool_calls"]),

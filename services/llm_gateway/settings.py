@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -26,6 +27,9 @@ class LlmGatewaySettings(Settings):
     llm_concurrency: int = Field(32, ge=1, le=4_096, description="calls in flight at that API")
     llm_micros_in: int = Field(0, ge=0, description="price of 1,000 tokens in, in millionths of the currency unit")
     llm_micros_out: int = Field(0, ge=0, description="price of 1,000 tokens out")
+    llm_grants: Literal["local", "redis"] = Field(
+        "local", description="where grants are kept; in Redis several gateway processes share them"
+    )
     llm_salt_key: SecretStr = Field(
         SecretStr(""), description="key of the tenants' cache salts; none: the service token"
     )

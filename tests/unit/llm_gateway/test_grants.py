@@ -77,7 +77,6 @@ async def test_200_tickets_at_once_overspend_nothing():
     limit = Cost(calls=2, tokens=80)
 
     async def ticket(chat, number):
-        spent = Cost()
         questions = [f"{number}: first", f"{number}: second", f"{number}: first", f"{number}: third"]
         asked = [
             chat.complete(call(text, grant=f"g{number}", limit=limit, ticket=str(number), within=20))
@@ -85,8 +84,7 @@ async def test_200_tickets_at_once_overspend_nothing():
         ]
         for found in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(found, Unavailable) or found.text == "hello"
-        spent = chat.spent(f"g{number}")
-        return spent
+        return chat.spent(call(grant=f"g{number}"))
 
     async with served(2, pool={"queue": 2_000, "concurrency": 16}) as (chat, made):
         for replica in made:
