@@ -25,7 +25,7 @@ def of_outcome(task: ExecuteTool, outcome: Outcome, *, doubt: bool) -> ToolResul
     """The result of the last outcome. `doubt`: an earlier or this very call may have had its effect."""
     if outcome.came is Came.DONE:
         return ToolResult(effect=task.effect, status="done", output=outcome.output, evidence=outcome.evidence)
-    if outcome.reason == "limit":
+    if outcome.reason in ("limit", "description-changed"):
         status = "refused"
     elif doubt:
         return unknown(task, outcome.reason, outcome.error)

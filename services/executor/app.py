@@ -11,6 +11,7 @@ from services.executor.executor import Executor
 from services.executor.handlers import Handler
 from services.executor.http_tools import HttpTools
 from services.executor.ledger import Ledger
+from services.executor.mcp_tools import McpTools
 from services.executor.python_tools import PythonTools
 from services.executor.settings import ExecutorSettings
 from services.executor.tools import Tools
@@ -28,9 +29,10 @@ NAME = "executor"
 class Door:
     """The consume loop of `tasks.executor`, and the connections its calls use, closed when the last call is over."""
 
-    def __init__(self, loop: ConsumeLoop, http: HttpTools) -> None:
+    def __init__(self, loop: ConsumeLoop, http: HttpTools, mcp: McpTools) -> None:
         self._loop = loop
         self._http = http
+        self._mcp = mcp
 
     @property
     def heartbeat(self) -> float:
@@ -46,6 +48,7 @@ class Door:
             await self._loop.run()
         finally:
             await self._http.close()
+            await self._mcp.close()
 
     async def stop(self, grace_s: float) -> None:
         await self._loop.stop(grace_s)
@@ -54,11 +57,12 @@ class Door:
 def build(settings: ExecutorSettings, wiring: Wiring) -> Service:
     """The service. Servers' addresses and secrets that tools name are read from the environment."""
     http = HttpTools(os.environ, settings.answer_bytes)
+    mcp = McpTools(settings.mcp_servers, settings.answer_bytes)
     bus, clock = wiring.bus(), wiring.clock
     world = World(
         bus=bus,
         clock=clock,
-        tools=Tools({"http": http, "python": PythonTools(settings.python_tools)}),
+        tools=Tools({"http": http, "mcp": mcp, "python": PythonTools(settings.python_tools)}),
         shards=Shards(bus, f"{NAME}@{socket.gethostname()}:{os.getpid()}", clock, settings),
         ledger=Ledger(bus, clock, settings.keep_ms),
         settings=settings,
@@ -75,4 +79,4 @@ def build(settings: ExecutorSettings, wiring: Wiring) -> Service:
         around=partial(telemetry.consume_span, name=NAME),
         kill=wiring.kill,
     )
-    return Service(NAME, wiring, [Door(loop, http)])
+    return Service(NAME, wiring, [Door(loop, http, mcp)])

@@ -20,3 +20,6 @@ class ExecutorSettings(Settings):
     keep_ms: int = Field(8 * DAY_MS, ge=1, description="how long a result is kept; a tool's `once_per` may ask more")
     answer_bytes: int = Field(200_000, ge=1_000, le=500_000, description="a larger answer of a tool is unreadable")
     python_tools: tuple[str, ...] = Field((), description="Python modules whose functions packs may call (JSON list)")
+    mcp_servers: dict[str, str] = Field(
+        {}, description="MCP servers by the name that packs give them: an address or a command (JSON object)"
+    )

@@ -25,6 +25,7 @@ COMMANDS = {
     "state": "Compare Redis with the log, or make it anew.",
     "dead-letters": "Look at dead letters and send them again.",
     "pack": "Make, check and ingest packs.",
+    "tool": "Take tools in from an API or an MCP server.",
     "schemas": "Write the AsyncAPI document and the JSON Schemas of all messages.",
     "dashboards": "Write the Grafana dashboards.",
     "model": "Serve models.",

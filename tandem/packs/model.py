@@ -193,6 +193,7 @@ class Tool(PackValue):
     evidence: str | None = None  # path of the reference in the answer
     secret: str | None = None  # name of the environment variable that holds the bearer token
     price_micros: int = 0
+    pinned: str | None = None  # imported: the hash of its description as a person approved it
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from tandem.contracts.topics import AGENTS
 from tandem.contracts.values import Json
 from tandem.packs.expressions import InvalidExpression, compile_expression, placeholders
 from tandem.packs.model import END, Flow, Intent, Node, Pack, Tool
+from tandem.packs.pins import is_as_approved
 from tandem.packs.problems import Problems, at, unknown
 from tandem.packs.programs import check_program
 
@@ -160,6 +161,11 @@ def _tool(pack: Pack, tool: Tool, problems: Problems) -> None:
         _expression(tool.lookup.happened, f"{place}.lookup.happened", problems)
         if tool.lookup.output:
             _expression(tool.lookup.output, f"{place}.lookup.output", problems)
+    if not is_as_approved(tool):
+        problems.error(
+            f"{place}.pinned",
+            f"its description is not the one that was approved; read it, then `tandem tool approve {tool.name}`",
+        )
     if tool.progress:
         _reader(pack, tool.progress.poll, f"{place}.progress.poll", problems)
 

@@ -106,7 +106,7 @@ def _tools(name: str, openapi: Path) -> str:
         raise InvalidPack(name, [f"{openapi}: is no OpenAPI document; it has no `openapi:` field"])
     document.setdefault("servers", [{"url": f"${{{name.upper()}_URL}}"}])
     for path, method, operation, _ in operations(document):
-        operation.setdefault("operationId", _operation_id(method, path))
+        operation.setdefault("operationId", operation_id(method, path))
         operation.setdefault("x-tandem", _facts(method))
     note = "# Judge each x-tandem: docs/packs.md says what its fields mean. `unsafe` is the cautious beginning.\n"
     return note + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
@@ -116,5 +116,6 @@ def _facts(method: str) -> dict[str, Any]:
     return {"class": "read" if method in ("get", "head", "options") else "unsafe"}
 
 
-def _operation_id(method: str, path: str) -> str:
+def operation_id(method: str, path: str) -> str:
+    """The name of an operation that has none."""
     return "_".join([method, *re.findall(r"\w+", path)])

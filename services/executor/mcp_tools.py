@@ -1,0 +1,155 @@
+"""Tools of MCP servers. Which servers there are is a setting: a pack only names one.
+
+Before each call the server is asked how it describes the tool now; a description that is not the approved one is refused. One
+session per server is kept, by a task of its own, and opened anew when it breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from services.executor.schemas import problem
+from services.executor.tools import Came, Guard, Outcome, TooLate, as_object
+from tandem.contracts.values import Json, canonical_json
+from tandem.errors import Refused
+from tandem.mcp_link import connect, described
+from tandem.packs.model import Tool
+from tandem.packs.pins import pin
+from tandem.text import one_line
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+logger = logging.getLogger(__name__)
+
+EFFECT = "tandem/effect"
+"""The key of a call's `_meta` that carries the effect's id: a server that knows it can tell a repeated call."""
+
+
+class McpTools:
+    """Makes calls of MCP servers, by the names that the deployment gives them."""
+
+    def __init__(self, servers: Mapping[str, str], max_answer_bytes: int) -> None:
+        self._links = {name: _Link(server) for name, server in servers.items()}
+        self._max_answer_bytes = max_answer_bytes
+
+    def prepare(self, tool: Tool, arguments: Mapping[str, Json], effect: str) -> McpCall:
+        """Raises Refused for a server that the deployment does not have, and a tool that nobody has approved."""
+        link = self._links.get(tool.server)
+        if link is None:
+            raise Refused("transport-forbidden", f"add {tool.server!r} to TANDEM_MCP_SERVERS to let packs call it")
+        if tool.pinned is None:
+            raise Refused("not-approved", f"{tool.name} has no `pinned`: take it in with `tandem tool import mcp`")
+        return McpCall(link, tool, dict(arguments), effect, self._max_answer_bytes)
+
+    async def close(self) -> None:
+        for link in self._links.values():
+            await link.close()
+
+
+class _Link:
+    """The session with one server. A task of its own enters and leaves it, as its library wants it."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._task: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[Client] | None = None
+        self._over = asyncio.Event()
+
+    async def client(self) -> Client:
+        if self._task is None or self._task.done() or self._over.is_set():
+            self._over = asyncio.Event()
+            self._ready = asyncio.get_running_loop().create_future()
+            self._task = asyncio.create_task(self._hold(self._ready, self._over), name="mcp")
+        assert self._ready is not None
+        return await asyncio.shield(self._ready)
+
+    def drop(self) -> None:
+        """Forget the session; the next call opens another."""
+        self._over.set()
+
+    async def close(self) -> None:
+        self._over.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _hold(self, ready: asyncio.Future[Client], over: asyncio.Event) -> None:
+        try:
+            async with connect(self._server) as client:
+                ready.set_result(client)
+                await over.wait()
+        except Exception as error:  # a foreign program: whatever it does, it has no session with us
+            logger.warning("no session with an MCP server", exc_info=True)
+            if not ready.done():
+                ready.set_exception(ConnectionError(type(error).__name__))
+        finally:
+            over.set()
+            ready.cancel()
+
+
+class McpCall:
+    """One call, ready to be made."""
+
+    def __init__(self, link: _Link, tool: Tool, arguments: dict[str, Json], effect: str, max_bytes: int) -> None:
+        self._link = link
+        self._tool = tool
+        self._arguments = arguments
+        self._effect = effect
+        self._max_bytes = max_bytes
+        self._sent = False
+
+    async def send(self, guard: Guard) -> Outcome:
+        """Ask how the tool is described now, and call it once. Raises TooLate."""
+        try:
+            async with asyncio.timeout(self._tool.timeout_ms / 1000):
+                return await self._call(await self._link.client(), guard)
+        except TooLate:
+            raise
+        except Exception as error:  # the library and the server may raise anything
+            logger.info("an MCP call failed", exc_info=True)
+            self._link.drop()
+            text = f"{type(error).__name__} while calling {self._tool.name}"
+            if not self._sent:
+                return Outcome(came=Came.NOT_SENT, reason="unreachable", error=text)
+            reason = "timeout" if isinstance(error, TimeoutError) else "connection-lost"
+            return Outcome(came=Came.UNKNOWN, reason=reason, error=text)
+
+    async def _call(self, client: Client, guard: Guard) -> Outcome:
+        live = (await described(client)).get(self._tool.path)
+        if live is None:
+            return Outcome(came=Came.REJECTED, reason="unknown-tool", error=f"the server has no {self._tool.path}")
+        now = self._tool.model_copy(
+            update={"description": live.description, "parameters": live.parameters, "output": live.output}
+        )
+        if pin(now) != self._tool.pinned:
+            text = f"{self._tool.name} is described in other words than were approved; import it again and read them"
+            return Outcome(came=Came.REJECTED, reason="description-changed", error=text)
+        guard()
+        self._sent = True
+        meta: Any = {EFFECT: self._effect}
+        answer = await client.call_tool(self._tool.path, self._arguments, meta=meta)
+        return self._outcome(answer.is_error, _output(answer))
+
+    def _outcome(self, failed: bool, output: dict[str, Json]) -> Outcome:
+        if failed:
+            # What a write had done before it failed, its server does not say.
+            came = Came.UNKNOWN if self._tool.writes else Came.REJECTED
+            return Outcome(came=came, reason="tool-error", error=one_line(output.get("text", ""), 300))
+        wrong = problem(output, self._tool.output)
+        if wrong is None and len(canonical_json(output)) > self._max_bytes:
+            wrong = "is too large"
+        if wrong is not None:
+            text = f"the answer of {self._tool.name}: {wrong}"
+            return Outcome(came=Came.UNREADABLE, reason="bad-answer", error=text)
+        return Outcome(came=Came.DONE, output=output)
+
+
+def _output(answer: Any) -> dict[str, Json]:
+    """What a tool answered: its structured content, else its texts."""
+    if answer.structured_content is not None:
+        return as_object(answer.structured_content)
+    return {"text": "\n".join(part.text for part in answer.content if part.type == "text")}
