@@ -22,6 +22,7 @@ MOST_KNOWN = 80
 EVERY = 2
 EVERY_PRESENT = 5
 EVERY_COUNTED = 3
+EVERY_EARLY = 4
 """Of so many calls one is looked at: a call resembles those before it in its dialogue."""
 
 FREE_TEXT_F1 = 0.5
@@ -41,6 +42,12 @@ def cold(situation: Situation) -> Situation:
     return replace(
         situation, turns=tuple(replace(turn, params={}) if turn.params else turn for turn in situation.turns)
     )
+
+
+def opening(situation: Situation) -> Situation:
+    """The situation when the customer had spoken once: most values were not said yet, and none must be taken for one."""
+    first = next((at for at, turn in enumerate(situation.turns) if turn.who == "customer"), len(situation.turns))
+    return replace(situation, turns=tuple(situation.turns[: first + 1]))
 
 
 def is_right(parameter: Parameter, value: str, gold: str) -> bool:
@@ -147,6 +154,8 @@ def fit(calls: Sequence[Call], groups: Sequence[int]) -> Extractor:
         for call in own[::EVERY]:
             _add(table, learnt, call)
             _add(table, learnt, replace(call, situation=cold(call.situation)))
+        for call in own[::EVERY_EARLY]:
+            _add(table, learnt, replace(call, situation=opening(call.situation)))
     values = boost(np.concatenate(table.rows), np.array(table.right), rounds=140, leaves=48)
     for learnt, own in counted:
         for call in own[1::EVERY_PRESENT]:
