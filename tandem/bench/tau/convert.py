@@ -29,6 +29,9 @@ PLATFORMS_OWN = frozenset({"think", "transfer_to_human_agents"})
 UNCHECKED = "API does not check"
 """The policy's words for rules that only the agent keeps."""
 
+RESERVE = {"calls": 4, "tokens": 40_000, "micros": 1_000_000}
+"""What a step that asks a model may cost."""
+
 WHO = "who"
 LONGEST_WORDS = 6
 
@@ -44,6 +47,8 @@ def convert(domain: Domain, folder: Path, planned: bool) -> None:
     name = pack_name(domain.name)
     budget = {"calls": 400, "tokens": 2_000_000, "micros": 100_000_000}
     about: dict[str, Any] = {"name": name, "languages": ["en"], "timers": {"burst": 0}, "budget": budget}
+    if planned:
+        about["reserve"] = RESERVE
     _write(folder / "pack.yaml", about | {"slots": _slots(domain, tools)})
     _write(folder / "intents.yaml", [] if planned else [_intent(one, tools[one]) for one in writing])
     _write(folder / "tools" / "office.yaml", _document(domain, tools))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 from tandem.bench.star.free import Owners
 from tandem.bench.tau.convert import IDENTITY, pack_name, parameter_of
@@ -14,7 +15,7 @@ from tandem.bench.tau.office import Call, Office
 from tandem.client import Channel, Tandem
 from tandem.contracts.customer import CardPart
 from tandem.contracts.events import Event
-from tandem.contracts.values import conversation_id
+from tandem.contracts.values import canonical_json, conversation_id
 from tandem.embedded.case import Case, Onlooker
 from tandem.embedded.platform import Platform
 from tandem.errors import Unavailable
@@ -48,20 +49,10 @@ class Game:
         office = self._offices[number] = Office(domain)
         self._owners.cases[number] = case
         customer = self._customer(task, tenant)
-        turns, told, ended = 0, 0, ""
+        turns, asserted, ended = 0, None, ""
         try:
-            words = await customer.next(case, [])
-            while words is not None and turns < MAX_TURNS:
-                turns += 1
-                before = case.version
-                case.said.append((f"m{turns}", words))
-                await channel.submit(thread, words, id=f"m{turns}")
-                if not await case.until(partial(_answered, before=before), self._patience):
-                    ended = "no answer"
-                    break
-                said = [reply.text() for reply in case.replies[told:]]
-                told = len(case.replies)
-                words = None if case.status in OVER else await customer.next(case, said)
+            turns, ended = await self._talk(customer, case, channel, thread)
+            asserted = await customer.held(office.calls)
         except Unavailable as error:
             ended = f"no customer: {error}"
         finally:
@@ -70,18 +61,51 @@ class Game:
             office,
             said=tuple(reply.text() for reply in case.replies),
             unsafe=unsafe_writes(case, office.calls, IDENTITY[domain.name]),
-            ended=ended or (case.status if turns < MAX_TURNS else "too long"),
+            ended=ended,
             turns=turns,
+            asserted=asserted,
             tokens=case.spent.tokens + customer.tokens,
         )
+
+    async def _talk(self, customer: Customer, case: Case, channel: Channel, thread: str) -> tuple[int, str]:
+        """The conversation: how many messages the customer wrote, and how it ended."""
+        turns, told = 0, 0
+        words = await customer.next(case, [])
+        while words is not None and turns < MAX_TURNS:
+            turns += 1
+            before = case.version
+            case.said.append((f"m{turns}", words))
+            await channel.submit(thread, words, id=f"m{turns}")
+            if not await case.until(partial(_answered, before=before), self._patience):
+                return turns, "no answer"
+            said, told = [reply.text() for reply in case.replies[told:]], len(case.replies)
+            words = await customer.next(case, said)
+        return turns, case.status if words is None else "too long"
 
     @property
     def _patience(self) -> float:
         return TURN_WITH_MODEL_S if self._with_model else TURN_S
 
-    def _customer(self, task: Task, pack: str) -> ByRules | ByModel:
+    def _customer(self, task: Task, pack: str) -> Customer:
         wiring = self._platform.wiring
         return ByModel(Played(task, wiring.llm())) if self._with_model else ByRules(task, wiring.packs().get(pack))
+
+
+class Customer(Protocol):
+    """Whoever writes to the platform about a task."""
+
+    @property
+    def tokens(self) -> int:
+        """What it cost so far."""
+        ...
+
+    async def next(self, case: Case, told: Sequence[str]) -> str | None:
+        """The next message, after what was told; None when there is none. Raises Unavailable."""
+        ...
+
+    async def held(self, calls: Sequence[Call]) -> bool | None:
+        """Whether the task's assertions about the agent hold; None if nobody can judge that. Raises Unavailable."""
+        ...
 
 
 class ByModel:
@@ -95,17 +119,25 @@ class ByModel:
         return self._played.tokens
 
     async def next(self, case: Case, told: Sequence[str]) -> str | None:
+        if case.status in OVER:
+            self._played.hear(told)
+            return None
         return await self._played.next(told)
+
+    async def held(self, calls: Sequence[Call]) -> bool | None:
+        return await self._played.held([f"{call.name} {canonical_json(call.arguments)} {call.error}" for call in calls])
 
 
 class ByRules:
     """The scripted customer, in a case: answers what is asked, and has nothing more to say when nothing is."""
 
-    tokens = 0
-
     def __init__(self, task: Task, pack: Pack) -> None:
         self._script = Scripted(task)
         self._pack = pack
+
+    @property
+    def tokens(self) -> int:
+        return 0
 
     async def next(self, case: Case, told: Sequence[str]) -> str | None:
         if not case.said:
@@ -125,6 +157,9 @@ class ByRules:
         if asked.status == "consent":
             return "yes" if self._script.agrees(self._operation(asked)) else "no"
         return self._choose(case)
+
+    async def held(self, calls: Sequence[Call]) -> bool | None:
+        return None
 
     def _operation(self, asked: Event) -> str:
         """The tool whose call a consent is about."""
