@@ -25,7 +25,7 @@ def _by_bus(local: int, kafka: int) -> Callable[[dict[str, Any]], int]:
 class Settings(BaseSettings):
     """What every service of a deployment agrees on."""
 
-    model_config = SettingsConfigDict(env_prefix="TANDEM_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TANDEM_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     bus: Literal["local", "kafka"] = Field("local", description="which bus adapter carries the messages")
     kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, comma-separated")

@@ -44,7 +44,9 @@ def test_everything_is_used() -> None:
 
 def _used(file: Path) -> set[Path]:
     body = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {(file.parent / name).resolve() for key in ("resources", "components") for name in body.get(key, [])}
+    names = [name for key in ("resources", "components") for name in body.get(key, [])]
+    names += [name for made in body.get("configMapGenerator", []) for name in made["files"]]
+    return {(file.parent / name).resolve() for name in names}
 
 
 def test_every_service_is_a_workload() -> None:

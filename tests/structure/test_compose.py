@@ -18,7 +18,7 @@ from tandem.settings import Settings
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
-OURS = {name: body for name, body in COMPOSE["services"].items() if "build" in body}
+OURS = {name: body for name, body in COMPOSE["services"].items() if "SERVICE" in body.get("build", {}).get("args", {})}
 WITHOUT_A_SHELL = {"jaeger", "otel_collector"}  # nothing in the image to ask them with
 FOLDERS = {path.name for path in (ROOT / "services").iterdir() if (path / "__main__.py").exists()}
 
