@@ -104,6 +104,10 @@ def write_pools(file: Path, model: Path, adapter: Path, ports: list[int]) -> Non
         "enable-auto-tool-choice": True,
         "tool-call-parser": "hermes",
         "max-lora-rank": 8,
+        "structured-outputs-config": {
+            "backend": "xgrammar",
+            "disable_any_whitespace": True,
+        },  # a model without sense writes nothing else
     }
     pool = {
         "model": MODEL,
