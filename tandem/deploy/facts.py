@@ -51,6 +51,8 @@ def facts(service: str, role: str | None = None) -> Facts:
     given: dict[str, Any] = {"service_token": "unused", "http_port": None}
     if role is not None:
         given["role"] = role
+    if "llm_grants" in kind.model_fields:
+        given["llm_grants"] = "redis"
     settings = kind(**given)
     wiring = _Watched(settings)
     importlib.import_module(f"services.{service}.app").build(settings, wiring)

@@ -236,6 +236,8 @@ def _env(workload: Workload) -> list[Object]:
         env.append({"name": "TANDEM_REDIS_URL", "value": address})
     if clients & {"llm", "memory"} or workload.facts.port is not None:
         env.append(_secret("TANDEM_SERVICE_TOKEN", "tandem-service-token", "token"))
+    if "llm_grants" in known:
+        env.append({"name": "TANDEM_LLM_GRANTS", "value": "redis"})
     if "llm_api_key" in known:
         env.append(_secret("TANDEM_LLM_API_KEY", "tandem-llm", "api-key", optional=True))
     return env

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from services.llm_gateway.calls import Call, Completion
+from services.llm_gateway.shared_grants import SharedGrants
 from services.memory.store import MemoryStore
 from services.planner.store import Changes, ShardIndex
+from tandem.clock import SystemClock
+from tandem.contracts.ticket import Cost
 from tandem.errors import IndexUnavailable
 from tandem.redis import Redis, private_redis
 from tests.deploy.tools import ROOT
@@ -43,7 +48,7 @@ async def user(url: str, name: str) -> AsyncIterator[Redis]:
 
 
 def test_every_user_is_read() -> None:
-    assert [name for name, _, _ in LINES] == ["planner", "memory", "replica", "sentinel", "proxy"]
+    assert [name for name, _, _ in LINES] == ["planner", "memory", "llm_gateway", "replica", "sentinel", "proxy"]
     assert 'echo "user default off"' in SCRIPT.read_text(encoding="utf-8")
 
 
@@ -69,6 +74,19 @@ async def test_memory_can_keep_its_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_gateway_can_keep_its_grants(tmp_path: Path) -> None:
+    call = Call(body={"messages": []}, deadline=time.monotonic() + 5, grant="g", limit=Cost(calls=1))
+    async with server(tmp_path) as url, user(url, "llm_gateway") as redis:
+        grants = SharedGrants(redis, SystemClock())
+        assert await grants.begin(call, "q", Cost(calls=1)) is None
+        grants.settle(call, "q", Completion(model="m", text="hello", cost=Cost(calls=1)))
+        await grants.close()
+        answer = await grants.begin(call, "q", Cost(calls=1))
+        assert answer is not None
+        assert answer.text == "hello"
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("name", "command"),
     [
@@ -78,6 +96,8 @@ async def test_memory_can_keep_its_store(tmp_path: Path) -> None:
         ("planner", ("KEYS", "*")),
         ("memory", ("HGETALL", "tandem:{p03}:tickets")),
         ("memory", ("FLUSHDB",)),
+        ("llm_gateway", ("HGETALL", "tandem:{p03}:tickets")),
+        ("llm_gateway", ("GET", "tandem:memory:generation")),
         ("proxy", ("GET", "tandem:memory:generation")),
         ("sentinel", ("HGETALL", "tandem:{p03}:tickets")),
         ("replica", ("SET", "tandem:memory:generation", "x")),
