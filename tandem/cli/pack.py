@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tandem.channels import load_channels
 from tandem.cli.common import quiet, read_settings
+from tandem.cli.pack_compile import compile_
 from tandem.cli.up import example_system
 from tandem.embedded.case import Case
 from tandem.embedded.platform import own_gateway
@@ -158,6 +159,9 @@ def train(
         typer.echo(
             f"{folder / 'models'}: intents of {learnt['messages']} messages, {learnt['date']}, {learnt['held_out']}"
         )
+
+
+app.command("compile")(compile_)
 
 
 @app.command("try")

@@ -107,7 +107,7 @@ def _read_flows(folder: Path, language: str, problems: Problems) -> dict[str, Fl
             continue
         place = f"procedures/{name}.flow.yaml"
         default = {"procedure": name, "intent": front.get("intent", ""), "sentences": sentences}
-        flow = read_flow(_node_texts(data, language), place, default, problems)
+        flow = read_flow(texts_in_nodes(data, language), place, default, problems)
         if flow is None:
             continue
         if flow.procedure != name:
@@ -159,7 +159,7 @@ def _slot(name: str, raw: Any, language: str) -> Any:
     return {"name": name, **raw, **texts}
 
 
-def _node_texts(data: dict[str, Any], language: str) -> dict[str, Any]:
+def texts_in_nodes(data: dict[str, Any], language: str) -> dict[str, Any]:
     nodes: dict[Any, Any] = {}
     for name, node in _mapping(data.get("nodes")).items():
         shaped = dict(node) if isinstance(node, dict) else node
