@@ -224,7 +224,8 @@ def _not_an_answer(draft: Draft, question: Question, messages: Sequence[Unread],
 
 
 def _route(draft: Draft, messages: Sequence[Unread], route: Route, tries: int = 0) -> None:
-    """A matter of its own: a known intent is begun, a vague one is clarified, what is out of scope is refused."""
+    """A matter of its own: a known intent is begun, a vague one is clarified, what is out of scope is refused. In a pack that
+    names no intents everything is planned."""
     goal = "\n".join(message.text for message in messages)
     thresholds = draft.pack.thresholds
     if _sure(draft, route):
@@ -242,7 +243,7 @@ def _route(draft: Draft, messages: Sequence[Unread], route: Route, tries: int = 
             draft.say("approval_wait")
     elif tries >= MAX_CLARIFICATIONS:
         handover(draft, "not_understood")
-    elif not route.candidates and route.complexity == "complex":
+    elif not route.candidates and (route.complexity == "complex" or not draft.pack.intents):
         walk.start_plan(draft, None, goal, route)
     else:
         _clarify(draft, route, tries)

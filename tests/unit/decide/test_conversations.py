@@ -260,6 +260,12 @@ def test_a_vague_message_is_clarified() -> None:
     assert world.tasks[-1].TYPE == "tandem.answer-question.v1"
 
 
+def test_in_a_pack_that_names_no_intents_everything_is_planned() -> None:
+    world = World(PACK.model_copy(update={"intents": {}}))
+    world.say("cancel it")
+    assert world.tasks[-1].TYPE == "tandem.make-plan.v1"
+
+
 def test_out_of_scope_is_refused_politely() -> None:
     world = World()
     world.say("tell me a joke", route={"out_of_scope": 0.95})
