@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from tandem.settings import Settings
 
@@ -41,9 +41,3 @@ class LlmGatewaySettings(Settings):
     )
     encoder_threads: int = Field(1, ge=1, le=64, description="threads of one encoding")
     embedding_cache: int = Field(4_096, ge=1, le=1_000_000, description="embeddings remembered, 1.5 KB each")
-
-    @field_validator("llm_pools", "llm_record", "llm_replay", mode="before")
-    @classmethod
-    def _none_if_empty(cls, given: object) -> object:
-        """Compose gives what is not set as an empty text."""
-        return None if given == "" else given
