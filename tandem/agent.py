@@ -33,11 +33,12 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A handler's answer with what it cost and which rung of the ladder gave it."""
+    """A handler's answer with what it cost, which rung of the ladder gave it, and the prompt a model was asked with."""
 
     value: Value
     cost: Cost = field(default_factory=Cost)
     rung: str = "rule"
+    prompt: str = ""
 
 
 def agent_loop(name: str, handlers: Mapping[type[Task], Handler], wiring: Wiring, **injected: object) -> ConsumeLoop:
@@ -117,6 +118,7 @@ class _Answerer:
             output=result.value.model_dump(mode="json"),
             cost=result.cost,
             rung=result.rung,
+            prompt=result.prompt,
             took_ms=round((self._clock.boot() - began) * 1000, 3),
         )
 

@@ -203,6 +203,11 @@ MODELS = Dashboard(
                 ("sum by (won) (rate(tandem_model_hedges_total[5m]))", "hedged, second first: {{won}}"),
             ),
         ),
+        one(
+            "Prompts put to a model, by what came of it",
+            "sum by (prompt, outcome) (rate(tandem_prompts_total[5m]))",
+            "{{prompt}} {{outcome}}",
+        ),
         one("Cost a second, millionths", "sum by (model) (rate(tandem_model_cost_micros_total[5m]))", "{{model}}"),
         one(
             "Tokens of a ticket",

@@ -10,7 +10,8 @@ TandemError
 │   ├── BusUnavailable         the broker did not acknowledge in time
 │   ├── IndexUnavailable       Redis cannot be reached
 │   └── Unavailable            a dependency (model, memory, vectors) cannot serve now
-│       └── Exhausted          a full queue, a quota or a spent grant says no
+│       ├── Exhausted          a full queue, a quota or a spent grant says no
+│       └── Misshapen          a model answered, not in the shape it was asked for
 └── FatalError                 this process must stop doing what it does
     ├── Fenced                 another owner has claimed the shard
     └── OutcomeUnknown         an append may or may not have landed: drop what is in memory and replay
@@ -82,6 +83,10 @@ class Exhausted(Unavailable):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class Misshapen(Unavailable):
+    """A model answered, and the answer has not the shape that was asked for. Asked again, it may."""
 
 
 class FatalError(TandemError):

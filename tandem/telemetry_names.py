@@ -16,6 +16,7 @@ class SpanName(StrEnum):
     PLAN = "plan"  # a plan is made
     TOOL = "execute_tool"  # a tool is called
     RETRIEVAL = "retrieval"  # the vector store is searched
+    ASK = "ask"  # a prompt is put to a model, and its answer checked
     CHAT = "chat"  # a model is asked
     EMBEDDINGS = "embeddings"  # texts are embedded
     WORKFLOW = "invoke_workflow"  # the owner decides about a ticket
@@ -43,6 +44,8 @@ class Attribute:
     TICKET: Final = "ticket.id"
     PLAN_VERSION: Final = "plan.version"
     SEGMENT: Final = "segment"  # the ticket's turn
+    PROMPT: Final = "tandem.prompt"  # a prompt's name
+    PROMPT_HASH: Final = "tandem.prompt.hash"  # of exactly this text of it
     RUNG: Final = "tandem.rung"  # which rung of the ladder did the work
     STEP: Final = "tandem.step"
     EFFECT: Final = "tandem.effect"
@@ -152,6 +155,12 @@ MODEL_HEDGES: Final = Metric(
     "counter",
     "Second replicas asked for a first token, and whether they were first",
     ("won",),
+)
+PROMPTS: Final = Metric(
+    "tandem_prompts_total",
+    "counter",
+    "Prompts put to a model, by what came of it: answered, repaired, unfit, unavailable",
+    ("prompt", "outcome"),
 )
 EMBEDDED: Final = Metric(
     "tandem_embedded_texts_total", "counter", "Texts embedded, and those found in the cache", ("cache",)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from services.function_agent import small
+from services.function_agent import choosing, small
 from services.function_agent.assembly import assemble, conversation, missing
 from services.function_agent.coercion import is_valid
 from services.function_agent.extraction import ModelPolicy, complete
 from services.function_agent.sandbox import Sandbox
 from services.function_agent.selection import by_meaning, by_words, describe, rank
 from tandem.agent import Handler, Result
+from tandem.asking import Account, ask
 from tandem.contracts.tasks import AssembleCall, CallProposal, ProgramCall, RunProgram, Task
+from tandem.contracts.ticket import Cost
 from tandem.contracts.values import Json
 from tandem.errors import Refused, Unavailable
 from tandem.packs.model import Pack, Tool
@@ -23,6 +26,21 @@ from tandem.rpc.ports import Llm
 log = logging.getLogger(__name__)
 
 EMBED_SECONDS = 2.0
+SURE_MARGIN = 0.1
+"""Between the best tool and the next, by words and meaning; below it a model is asked."""
+
+MODEL_CAP = 0.85
+"""A model's choice is never surer than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A call as far as it has come, the highest rung that had a hand in it, and what that cost."""
+
+    call: CallProposal
+    rung: str
+    cost: Cost = field(default_factory=Cost)
+    prompt: str = ""
 
 
 async def assemble_call(task: AssembleCall, packs: Packs, llm: Llm, policy: ModelPolicy) -> Result:
@@ -31,16 +49,21 @@ async def assemble_call(task: AssembleCall, packs: Packs, llm: Llm, policy: Mode
     tools = [pack.tools[name] for name in task.tools if name in pack.tools]
     if not tools:
         raise Refused("unknown-tool", f"the pack {pack.name!r} has none of {', '.join(task.tools) or 'no tools given'}")
-    call, rung = (assemble(task, pack, tools[0]), "rule") if len(tools) == 1 else await _choose(task, pack, tools, llm)
+    chosen = (
+        Chosen(assemble(task, pack, tools[0]), "rule")
+        if len(tools) == 1
+        else await _choose(task, pack, tools, llm, policy)
+    )
+    call = chosen.call
     if call.missing and conversation(task):
         better = await asyncio.to_thread(small.complete, task, pack, call)
-        call, rung = better, "small" if better != call else rung
-    if call.missing and policy.seconds > 0 and conversation(task):
-        return await _with_model(task, pack, call, llm, policy, rung)
-    return Result(call, rung=rung)
+        chosen = replace(chosen, call=better, rung="small") if better != call else chosen
+    if chosen.call.missing and policy.seconds > 0 and conversation(task):
+        chosen = await _with_model(task, pack, chosen, llm, policy)
+    return Result(chosen.call, cost=chosen.cost, rung=chosen.rung, prompt=chosen.prompt)
 
 
-async def _choose(task: AssembleCall, pack: Pack, tools: Sequence[Tool], llm: Llm) -> tuple[CallProposal, str]:
+async def _choose(task: AssembleCall, pack: Pack, tools: Sequence[Tool], llm: Llm, policy: ModelPolicy) -> Chosen:
     goal = " ".join([task.goal, *conversation(task)[:1]]).strip()
     scores, rung = [by_words(goal, tools)], "rule"
     try:
@@ -51,19 +74,28 @@ async def _choose(task: AssembleCall, pack: Pack, tools: Sequence[Tool], llm: Ll
         log.info("no embeddings, tools are ranked by words", extra={"ticket": task.ticket})
     ranked = rank(*scores)
     (best, first), second = ranked[0], ranked[1][1]
-    call = assemble(task, pack, pack.tools[best])
-    sure = min(1.0, 0.5 + (first - second))
-    return call.model_copy(update={"confidence": round(call.confidence * sure, 3)}), rung
+    ranked_best = Chosen(_sure_by(assemble(task, pack, pack.tools[best]), min(1.0, 0.5 + (first - second))), rung)
+    if first - second >= SURE_MARGIN or policy.seconds <= 0:
+        return ranked_best
+    said = await ask(llm, choosing.question(task, tools), Account.of(task, policy.seconds))
+    if said.value is None or said.value.confidence < pack.thresholds.interpret:
+        return replace(ranked_best, cost=said.cost)
+    if said.value.tool == choosing.NONE:
+        return Chosen(CallProposal(reason="no tool does it, says the model"), "large", said.cost, said.prompt)
+    call = _sure_by(assemble(task, pack, pack.tools[said.value.tool]), min(MODEL_CAP, said.value.confidence))
+    return Chosen(call, "large", said.cost, said.prompt)
 
 
-async def _with_model(
-    task: AssembleCall, pack: Pack, call: CallProposal, llm: Llm, policy: ModelPolicy, rung: str
-) -> Result:
-    try:
-        better, response = await complete(task, pack, call, llm, policy.seconds)
-    except Unavailable:
-        return Result(call, rung=rung)
-    return Result(better, cost=response.cost, rung="large" if better != call else rung)
+def _sure_by(call: CallProposal, sure: float) -> CallProposal:
+    return call.model_copy(update={"confidence": round(call.confidence * sure, 3)})
+
+
+async def _with_model(task: AssembleCall, pack: Pack, chosen: Chosen, llm: Llm, policy: ModelPolicy) -> Chosen:
+    said = await complete(task, pack, chosen.call, llm, policy.seconds)
+    cost = chosen.cost + said.cost
+    if said.value is None or said.value == chosen.call:
+        return replace(chosen, cost=cost)
+    return Chosen(said.value, "large", cost, said.prompt)
 
 
 async def run_program(task: RunProgram, packs: Packs, sandbox: Sandbox) -> Result:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from services.planner import interpretation, planning
+from services.planner import interpretation, planning, ranking
 from tandem import telemetry
 from tandem.agent import Handler, Result
+from tandem.asking import Account, ask
 from tandem.contracts.tasks import Interpret, MakePlan, Reason, Task
 from tandem.errors import Unavailable
 from tandem.packs.registry import Packs
@@ -21,7 +22,8 @@ EMBED_SECONDS = 2.0
 
 
 async def make_plan(task: MakePlan, packs: Packs, llm: Llm) -> Result:
-    """A plan for a message that no procedure covers. Without a model there is none, and a person takes over."""
+    """A plan for a message that no procedure covers. Without a model the pack's trained policy may propose a step; else there
+    is none, and a person takes over."""
     return await _propose(task, packs, llm)
 
 
@@ -48,23 +50,21 @@ async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
             near = interpretation.by_meaning(question, vectors)
             if near is not None:
                 return Result(near, rung="small")
-    try:
-        response = await llm.chat(interpretation.request(task, pack), deadline=INTERPRET_SECONDS)
-    except Unavailable:
-        return Result(interpretation.UNSURE)
-    return Result(interpretation.accept(task, response.text), cost=response.cost, rung="large")
+    said = await ask(llm, interpretation.question(task, pack), Account.of(task, INTERPRET_SECONDS))
+    if said.value is None:
+        return Result(interpretation.UNSURE, cost=said.cost)
+    return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 
 
 async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm) -> Result:
     pack = packs.get(task.pack, task.pack_hash)
-    try:
-        with telemetry.span(SpanName.PLAN):
-            response = await llm.chat(planning.request(task, pack), deadline=PLAN_SECONDS)
-    except Unavailable:
-        return Result(planning.NO_MODEL)
-    proposal = planning.accept(response.text, pack)
-    log.info("plan proposed", extra={"ticket": task.ticket, "steps": len(proposal.steps)})
-    return Result(proposal, cost=response.cost, rung="large")
+    with telemetry.span(SpanName.PLAN):
+        said = await ask(llm, planning.question(task, pack), Account.of(task, PLAN_SECONDS))
+    if said.value is None:
+        ranked = await ranking.propose(task, pack, llm)
+        return Result(ranked or planning.refused(said.why), cost=said.cost, rung="small" if ranked else "rule")
+    log.info("plan proposed", extra={"ticket": task.ticket, "steps": len(said.value.steps)})
+    return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 
 
 HANDLERS: dict[type[Task], Handler] = {MakePlan: make_plan, Reason: reason, Interpret: interpret}

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from services.planner.prompts import DATA_RULE, block, lines_block, read_object
+from tandem.asking import Output, Unfit, typed
+from tandem.asking import Question as Prompted
 from tandem.contracts.tasks import Interpret, Interpretation
 from tandem.contracts.ticket import Choice, Question, TypedValue
-from tandem.contracts.values import Json, derive_id
+from tandem.contracts.values import Json
 from tandem.packs.model import Pack, Slot
-from tandem.rpc.ports import ChatRequest
+from tandem.prompts import Data, Inputs, conversation, load
 from tandem.text import is_cjk, terms
+
+T = TypeVar("T")
 
 UNSURE = Interpretation(kind="unsure")
 
@@ -49,13 +55,6 @@ _HEDGE = re.compile(
 _NOT_NEGATIVE = re.compile(r"\bno problem\b|\bwhy not\b|\bno doubt\b|没问题|没错|对不起|不好意思", re.IGNORECASE)
 _DIGIT = re.compile(r"(?<![\w.-])#?(\d{1,2})[.):]?(?![\w-]|\.\d)")
 _CHOICE_SIMILARITY, _CHOICE_MARGIN = 0.5, 0.12
-
-SYSTEM = f"""A customer of a support service was asked one or more questions and has written a message. Say which question the
-message answers. {DATA_RULE}
-kind: "answer" if it answers one of the questions, "other" if it is about something else, "unsure" if it cannot be told.
-question: the number of the question. values: for a question that asks for values, each value exactly as the customer wrote it.
-choice: the number of the chosen option. confidence: from 0 to 1."""
-
 
 # Rules -----------------------------------------------------------------------------------------------------------
 
@@ -185,80 +184,88 @@ def by_meaning(question: Question, vectors: NDArray[np.float32]) -> Interpretati
 # A model ---------------------------------------------------------------------------------------------------------
 
 
-def request(task: Interpret, pack: Pack) -> ChatRequest:
+class InterpretInputs(Inputs):
+    """The questions' own texts are the pack's, but what fills them is not."""
+
+    conversation: Data
+    questions: Data
+    message: Data
+
+
+class Meant(Output):
+    """What a model takes a message for: the number of the question, and what answers it."""
+
+    kind: Literal["answer", "other", "unsure"]
+    confidence: float = Field(ge=0, le=1)
+    question: int | None = None
+    values: dict[str, str] = Field(default_factory=dict)
+    choice: int | None = None
+
+
+INTERPRET = load(Path(__file__).parent, "interpret", InterpretInputs)
+
+
+def question(task: Interpret, pack: Pack) -> Prompted[InterpretInputs, Interpretation]:
     """Ask a model which question the message answers."""
-    asked = "\n".join(_shown(number, question, pack) for number, question in enumerate(task.questions, start=1))
-    text = "\n".join((lines_block(task.recent), "Open questions:", asked, block("message", task.text)))
-    return ChatRequest(
-        tenant=task.tenant,
-        system=SYSTEM,
-        messages=(("user", text),),
-        schema=_schema(task),
-        max_tokens=200,
-        grant=derive_id("grant", task.id, task.attempt, "interpret"),
-        limit=task.reserved,
-        ticket=task.ticket,
-    )
+    asked = "\n".join(_shown(number, one, pack) for number, one in enumerate(task.questions, start=1))
+    inputs = InterpretInputs(conversation=conversation(task.recent), questions=asked, message=task.text)
+    return Prompted(INTERPRET, inputs, _schema(task), partial(read, task=task))
 
 
-def accept(task: Interpret, text: str) -> Interpretation:
-    """A model's answer, if it names what exists and every value stands in the message; otherwise unsure."""
-    said = read_object(text)
-    confidence = said.get("confidence")
-    sure = min(0.85, float(confidence)) if isinstance(confidence, int | float) and 0 <= confidence <= 1 else 0.0
-    if said.get("kind") == "other":
-        return Interpretation(kind="other", confidence=sure)
-    question = _numbered(task.questions, said.get("question"))
-    if said.get("kind") != "answer" or question is None:
-        return UNSURE
-    if question.kind == "slots":
-        values = _written(said.get("values"), question, task.text)
-        return Interpretation(kind="answer", question=question.id, values=values, confidence=sure) if values else UNSURE
-    choice = _numbered(question.choices, said.get("choice"))
-    return _chosen(question, choice, sure) if choice else UNSURE  # a yes is never taken from a model
+def read(text: str, task: Interpret) -> Interpretation:
+    """A model's answer, if it names what exists and every value stands in the message. Raises Unfit."""
+    said = typed(Meant)(text)
+    sure = min(0.85, said.confidence)
+    if said.kind != "answer":
+        return Interpretation(kind="other", confidence=sure) if said.kind == "other" else UNSURE
+    asked = _numbered(task.questions, said.question, "question")
+    if asked.kind == "slots":
+        return Interpretation(
+            kind="answer", question=asked.id, values=_written(said.values, asked, task.text), confidence=sure
+        )
+    if asked.kind in ("consent", "follow_up"):
+        return UNSURE  # a yes is never taken from a model
+    return _chosen(asked, _numbered(asked.choices, said.choice, "choice"), sure)
 
 
 def _shown(number: int, question: Question, pack: Pack) -> str:
-    lines = [f"{number}. ({question.kind}) {block('question', question.text)}"]
+    lines = [f"{number}. ({question.kind}) {question.text}"]
     for name in question.slots:
         slot = pack.slots.get(name)
         label = pack.say(slot.label, "en") if slot else ""
         lines.append(f"   value {name}: {label or name.replace('_', ' ')}")
-    lines += [
-        f"   option {place}: {block('option', choice.label)}" for place, choice in enumerate(question.choices, start=1)
-    ]
+    lines += [f"   option {place}: {choice.label}" for place, choice in enumerate(question.choices, start=1)]
     return "\n".join(lines)
 
 
 def _schema(task: Interpret) -> dict[str, Any]:
+    """The answer's shape, with these questions' numbers and slots."""
+    shape = Meant.model_json_schema()
     slots = sorted({name for question in task.questions for name in question.slots})
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["kind", "confidence"],
-        "properties": {
-            "kind": {"enum": ["answer", "other", "unsure"]},
-            "question": {"type": "integer", "minimum": 1, "maximum": len(task.questions)},
-            "values": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {name: {"type": "string"} for name in slots},
-            },
-            "choice": {"type": "integer", "minimum": 1},
-            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    shape["properties"] |= {
+        "question": {"type": "integer", "minimum": 1, "maximum": len(task.questions)},
+        "choice": {"type": "integer", "minimum": 1},
+        "values": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {name: {"type": "string"} for name in slots},
         },
     }
+    return shape
 
 
-def _written(values: Any, question: Question, text: str) -> dict[str, Json]:
-    found = values if isinstance(values, dict) else {}
-    return {
-        name: value.strip()
-        for name, value in found.items()
-        if name in question.slots and isinstance(value, str) and value.strip() and value.strip().lower() in text.lower()
-    }
+def _written(values: Mapping[str, str], question: Question, text: str) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for name, value in values.items():
+        if name not in question.slots or not value.strip() or value.strip().lower() not in text.lower():
+            raise Unfit(f"values.{name}: not asked for by this question, or not written in the message")
+        found[name] = value.strip()
+    if not found:
+        raise Unfit("values: the question asks for values, and none is given")
+    return found
 
 
-def _numbered(items: Sequence[Any], number: Any) -> Any:
-    valid = isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= len(items)
-    return items[number - 1] if valid else None
+def _numbered(items: Sequence[T], number: int | None, what: str) -> T:
+    if number is None or not 1 <= number <= len(items):
+        raise Unfit(f"{what}: a number from 1 to {len(items)}")
+    return items[number - 1]

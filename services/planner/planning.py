@@ -4,48 +4,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator
-from pydantic import ValidationError
 
-from services.planner.prompts import DATA_RULE, block, facts_block, lines_block, read_object
-from tandem.contracts.tasks import MakePlan, PlanProposal, ProposedStep, Reason
-from tandem.contracts.values import derive_id
+from tandem.asking import Question, Unfit
+from tandem.contracts.tasks import MakePlan, PlanProposal, Reason
 from tandem.packs.model import Pack, Tool
-from tandem.rpc.ports import ChatRequest
+from tandem.prompts import Data, Inputs, conversation, known, load
 
 MAX_STEPS = 12
 AGENTS = {"rag_agent": "answers a question from the business's documents"}
-NO_MODEL = PlanProposal(steps=(), reason="no model", confidence=0.0)
 
-_PLAN = f"""You plan the work of a support service. Make a short plan for what the customer wants, out of the tools and agents
-listed, and no others. {DATA_RULE}
-Steps run in parallel unless one needs others, by their numbers. kind is "tool" (name, arguments that are known; leave out what is
-not), "agent" (name), "ask" (text: a question to the customer; slots: which of the listed values it asks for), "reply" (text) or
-"handover" (to a person). Before a tool that changes something, look up what is needed to be sure. If the tools cannot do it, hand
-over. confidence: from 0 to 1, how sure you are that the plan does what the customer wants."""
-_REASON = f"""{_PLAN}
-Some steps have been done; what they brought stands in <observations>. Say only what is to be done next, or done: true with no
-steps if nothing is left to do."""
+HERE = Path(__file__).parent
 
 
-def request(task: MakePlan | Reason, pack: Pack) -> ChatRequest:
+class PlanInputs(Inputs):
+    """`catalogue` is the pack's; the rest is what customers and tools said."""
+
+    catalogue: str
+    goal: Data
+    facts: Data
+    conversation: Data
+
+
+class ReasonInputs(PlanInputs):
+    """With what the steps brought."""
+
+    observations: Data
+
+
+PLAN = load(HERE, "plan", PlanInputs)
+REASON = load(HERE, "reason", ReasonInputs)
+
+
+def question(task: MakePlan | Reason, pack: Pack) -> Question[Any, PlanProposal]:
     """Ask a model for a plan, or for what comes next in one."""
-    parts = [_catalogue(pack), block("goal", task.goal), facts_block(task.facts), lines_block(task.recent)]
-    if isinstance(task, Reason):
-        seen = [item.model_dump(mode="json") for item in task.observations]
-        parts.append(block("observations", json.dumps(seen, ensure_ascii=False)))
-    return ChatRequest(
-        tenant=task.tenant,
-        system=_REASON if isinstance(task, Reason) else _PLAN,
-        messages=(("user", "\n\n".join(parts)),),
-        schema=schema(pack),
-        max_tokens=900,
-        grant=derive_id("grant", task.id, task.attempt, task.TYPE),
-        limit=task.reserved,
-        ticket=task.ticket,
+    inputs = PlanInputs(
+        catalogue=_catalogue(pack), goal=task.goal, facts=known(task.facts), conversation=conversation(task.recent)
     )
+    shape = schema(pack)
+    if isinstance(task, MakePlan):
+        return Question(PLAN, inputs, shape, partial(read, pack=pack))
+    seen = json.dumps([item.model_dump(mode="json") for item in task.observations], ensure_ascii=False)
+    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), shape, partial(read, pack=pack))
 
 
 def schema(pack: Pack) -> dict[str, Any]:
@@ -70,37 +74,36 @@ def schema(pack: Pack) -> dict[str, Any]:
     }
 
 
-def accept(text: str, pack: Pack) -> PlanProposal:
-    """A model's answer as a proposal. One mistake in it, and there is no plan: a person decides."""
-    said = read_object(text)
+def read(text: str, pack: Pack) -> PlanProposal:
+    """A model's answer as a proposal. Raises Unfit for one mistake in it."""
     try:
+        said = json.loads(text)
         wrong = next(Draft202012Validator(schema(pack), offline=True).iter_errors(said), None)
     except ValueError as error:
-        return _refused(f"not JSON: {error}")
+        raise Unfit(f"not JSON: {error}") from error
     if wrong is not None:
         where = ".".join(map(str, wrong.instance_path)) or "answer"
-        return _refused(f"{where}: {wrong.message[:200]}")
-    try:
-        proposal = PlanProposal.model_validate(said)
-    except ValidationError as error:
-        return _refused(f"{error.error_count()} fields cannot be read")
-    problem = _ordered(proposal.steps)
-    if problem:
-        return _refused(problem)
+        raise Unfit(f"{where}: {_told(wrong, pack)}")
+    proposal = PlanProposal.model_validate(said)
+    for position, step in enumerate(proposal.steps):
+        if any(need >= position for need in step.needs):
+            raise Unfit(f"steps.{position}.needs: a step can only need those before it")
     if not proposal.steps and not proposal.done:
-        return _refused("no steps")
+        raise Unfit("no steps, and not done")
     return proposal
 
 
-def _ordered(steps: tuple[ProposedStep, ...]) -> str | None:
-    for position, step in enumerate(steps):
-        if any(not 0 <= need < position for need in step.needs):
-            return f"steps.{position}.needs: a step can only need those before it"
-    return None
+def refused(why: str) -> PlanProposal:
+    """No plan: a person decides."""
+    return PlanProposal(reason=f"no plan by a model: {why}"[:500])
 
 
-def _refused(why: str) -> PlanProposal:
-    return PlanProposal(steps=(), reason=f"the model's plan cannot be used: {why}", confidence=0.0)
+def _told(wrong: Any, pack: Pack) -> str:
+    """A step that is none of the catalogue's fails all its alternatives; which name is not in it says more."""
+    said = wrong.instance if isinstance(wrong.instance, dict) else {}
+    if said.get("kind") == "tool" and said.get("name") not in pack.tools:
+        return "there is no tool of this name in the catalogue"
+    return str(wrong.message)[:300]
 
 
 def _step(kind: str, **fields: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tandem.wiring import Wiring
 def build(settings: RagAgentSettings, wiring: Wiring) -> Service:
     """The service: the tenants' knowledge brought up to date, then one handler on `tasks.rag_agent`."""
     packs, llm, vectors = wiring.packs(), wiring.llm(), wiring.vectors()
-    policy = AnswerPolicy(hits=settings.rag_hits, model_s=settings.rag_model_s)
+    policy = AnswerPolicy(hits=settings.rag_hits, model_s=settings.rag_model_s, rewrite_s=settings.rag_rewrite_s)
     answering = agent_loop("rag_agent", HANDLERS, wiring, packs=packs, llm=llm, vectors=vectors, policy=policy)
     knowledge = Knowledge(wiring.channels(), packs, vectors, llm)
     return Service("rag_agent", wiring, [knowledge, answering], {"vectors": vectors.ping})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.rag_agent import composition
+from services.rag_agent import composition, rewriting
 from services.rag_agent.ranking import Ranked, rank, supported
 from services.rag_agent.reranker import Reranker, reranker_of
 from tandem.agent import Handler, Result
+from tandem.asking import Account, ask
 from tandem.contracts.tasks import Answer, AnswerQuestion, Task
 from tandem.errors import Unavailable
 from tandem.packs.model import Pack
@@ -35,6 +37,7 @@ class AnswerPolicy:
     hits: int = 8
     candidates: int = 40
     model_s: float = 15.0
+    rewrite_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,45 @@ async def answer_question(
     """The cheapest answer that the knowledge supports; below the pack's threshold, none."""
     pack = packs.get(task.pack, task.pack_hash)
     ranked = await retrieve(task, pack, llm, vectors, policy)
-    return await compose(task, pack, ranked, llm, policy)
+    if policy.model_s <= 0 or _support(ranked) >= pack.thresholds.answer:
+        return await compose(task, pack, ranked, llm, policy)
+    return await _in_other_words(task, pack, ranked, llm, vectors, policy)
+
+
+async def _in_other_words(
+    task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, vectors: Vectors, policy: AnswerPolicy
+) -> Result:
+    """Search again for what a model makes of the question. What is found may be about something else: only a model that is
+    given the customer's own question may answer from it; extraction may not."""
+    abstained = Answer(confidence=round(_support(ranked), 3))
+    asked = await ask(llm, rewriting.question(task), Account.of(task, policy.rewrite_s))
+    if asked.value is None:
+        return Result(abstained, cost=asked.cost, rung="small")
+    again = await retrieve(task.model_copy(update={"question": asked.value, "recent": ()}), pack, llm, vectors, policy)
+    if _support(again) < pack.thresholds.answer:
+        return Result(abstained, cost=asked.cost, rung="large", prompt=asked.prompt)
+    said = await ask(llm, composition.question(task, pack, again[:GIVEN_TO_MODEL]), Account.of(task, policy.model_s))
+    return Result(
+        said.value or abstained, cost=asked.cost + said.cost, rung="large", prompt=said.prompt or asked.prompt
+    )
+
+
+def _support(ranked: Sequence[Ranked]) -> float:
+    return max((one.support for one in ranked[:2]), default=0.0)
 
 
 async def compose(task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, policy: AnswerPolicy) -> Result:
     """The answer from these passages."""
-    support = max((one.support for one in ranked[:2]), default=0.0)
+    support = _support(ranked)
     if support < pack.thresholds.answer:
         return Result(Answer(confidence=round(support, 3)), rung="small")
-    written = await _written(task, pack, ranked[:GIVEN_TO_MODEL], llm, policy)
-    return written or Result(composition.extract(task.question, ranked), rung="small")
+    extracted = composition.extract(task.question, ranked)
+    if policy.model_s <= 0:
+        return Result(extracted, rung="small")
+    said = await ask(llm, composition.question(task, pack, ranked[:GIVEN_TO_MODEL]), Account.of(task, policy.model_s))
+    if said.value is None:
+        return Result(extracted, cost=said.cost, rung="small")
+    return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 
 
 async def retrieve(task: AnswerQuestion, pack: Pack, llm: Llm, vectors: Vectors, policy: AnswerPolicy) -> list[Ranked]:
@@ -104,23 +136,6 @@ async def _meaning(question: str, llm: Llm) -> NDArray[np.float32] | None:
         log.info("no embeddings, passages are found by words alone")
         return None
     return vector
-
-
-async def _written(
-    task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, policy: AnswerPolicy
-) -> Result | None:
-    """A model's answer; None without a model, or if a citation does not hold."""
-    if policy.model_s <= 0:
-        return None
-    try:
-        response = await llm.chat(composition.request(task, pack, ranked), deadline=policy.model_s)
-    except Unavailable:
-        return None
-    accepted = composition.accept(response.text, task.question, ranked)
-    if accepted is None:
-        log.warning("a model's answer was refused", extra={"ticket": task.ticket})
-        return None
-    return Result(accepted, cost=response.cost, rung="large")
 
 
 HANDLERS: dict[type[Task], Handler] = {AnswerQuestion: answer_question}

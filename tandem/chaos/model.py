@@ -90,7 +90,7 @@ def answer(asked: dict[str, Any], wrong: bool) -> Any:
     if "steps" in names:
         return _plan(said, wrong)
     if "citations" in names:
-        return _grounded(str(asked["messages"][-1]["content"]))
+        return _grounded(said)
     return _any(schema)
 
 
@@ -103,10 +103,10 @@ def _plan(said: str, wrong: bool) -> dict[str, Any]:
     return {"steps": [] if done else [tool, told], "done": done, "reason": "as asked", "confidence": 0.9}
 
 
-def _grounded(body: str) -> dict[str, Any]:
+def _grounded(said: str) -> dict[str, Any]:
     """The first sentences of the first passage."""
     try:
-        text = str(json.loads(body)["passages"][0]["text"])
+        text = str(json.loads(said.rpartition("<passages>")[2].partition("</passages>")[0])[0]["text"])
     except (ValueError, LookupError, TypeError):
         return {"supported": False, "text": "", "citations": []}
     sentences = re.split(r"(?<=[.!?])\s+", text)

@@ -83,7 +83,12 @@ def on_message(draft: Draft, routed: RoutedMessage) -> None:
 
 
 def _routing(route: Route) -> dict[str, object]:
-    return {"intent": route.intent, "confidence": round(route.confidence, 3), "scenario": route.scenario}
+    said: dict[str, object] = {
+        "intent": route.intent,
+        "confidence": round(route.confidence, 3),
+        "scenario": route.scenario,
+    }
+    return said | ({"prompt": route.prompt} if route.prompt else {})
 
 
 def _take_in(draft: Draft, unread: Unread) -> None:

@@ -59,7 +59,7 @@ def on_completed(draft: Draft, message: StepCompleted) -> None:
         cost=message.cost,
         rung=message.rung,
         took_ms=message.took_ms,
-        data=_shown(output),
+        data=_shown(output) | ({"prompt": message.prompt} if message.prompt else {}),
     )
     step = draft.put_step(step, reserved=Cost())
     _take(draft, step, plan, output)

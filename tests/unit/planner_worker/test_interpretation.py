@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.planner.handlers import interpret
-from services.planner.interpretation import accept, by_rule, yes_or_no
+from services.planner.interpretation import UNSURE, by_rule, read, yes_or_no
+from tandem.asking import Unfit
 from tandem.contracts.tasks import Interpret, Interpretation
 from tandem.contracts.ticket import Cost, Route
 from tests.unit.planner_worker.worker import MAILBOXES, PACK, FakeLlm, FakePacks, interpret_task, question
@@ -113,6 +114,14 @@ def test_the_question_answered_is_named() -> None:
     found = by_rule(task, PACK)
     assert found is not None
     assert (found.kind, found.question) == ("answer", "q2")
+
+
+def accept(task: Interpret, text: str) -> Interpretation:
+    """As the handler takes it: what cannot be used is no answer."""
+    try:
+        return read(text, task)
+    except Unfit:
+        return UNSURE
 
 
 def said(**fields: Any) -> str:

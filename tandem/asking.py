@@ -1,0 +1,157 @@
+"""Asking a model with a prompt: typed output, one chance to put it right, and never an error for whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tandem import telemetry
+from tandem.contracts.tasks import Task
+from tandem.contracts.ticket import Cost
+from tandem.contracts.values import derive_id
+from tandem.errors import InvalidError, Misshapen, Unavailable
+from tandem.prompts import InputsT, Prompt, block
+from tandem.rpc.ports import ChatRequest, Llm, ToolTurn
+from tandem.telemetry import Attribute, SpanName, names
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+ATTEMPTS = 2
+"""The second one is told what was wrong with the first."""
+
+MAX_WRONG = 4_000
+"""Characters of a wrong answer that the model is shown again."""
+
+
+class Output(BaseModel):
+    """What a model answers. Its JSON Schema is what the model is held to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Unfit(ValueError):
+    """A model's answer that cannot be used. The message is what the model is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """On whose account a model is asked, and how long it may take in all."""
+
+    tenant: str
+    seconds: float
+    ticket: str = ""
+    grant: str = ""
+    limit: Cost = field(default_factory=Cost)
+
+    @classmethod
+    def of(cls, task: Task, seconds: float) -> Account:
+        """All that is asked for one attempt at a task is one grant, within what was reserved for it."""
+        return cls(
+            tenant=task.tenant,
+            seconds=seconds,
+            ticket=task.ticket,
+            grant=derive_id("grant", task.id, task.attempt),
+            limit=task.reserved,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Generic[T]):
+    """What came of asking. No value: the rung below decides, and `why` says why."""
+
+    value: T | None
+    cost: Cost = field(default_factory=Cost)
+    prompt: str = ""  # of the prompt that was answered
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[InputsT, T]):
+    """A prompt, what it is filled with, the shape of the answer, and how it is read. `read` raises Unfit."""
+
+    prompt: Prompt[InputsT]
+    inputs: InputsT
+    schema: dict[str, Any]
+    read: Callable[[str], T]
+
+    def request(self, account: Account, *, wrong: tuple[str, str] | None = None) -> ChatRequest:
+        """The call. `wrong`: the answer that cannot be used, and why."""
+        system, user = self.prompt.render(self.inputs)
+        messages: tuple[tuple[str, str] | ToolTurn, ...] = (("user", user),)
+        if wrong is not None:
+            answer, why = wrong
+            told = f"{block('problem', why)}\nThe answer cannot be used for this problem. Give the whole answer again."
+            messages = (*messages, ("assistant", answer[:MAX_WRONG] or "{}"), ("user", told))
+        return ChatRequest(
+            tenant=account.tenant,
+            system=system,
+            messages=messages,
+            schema=self.schema,
+            max_tokens=self.prompt.max_tokens,
+            grant=account.grant,
+            limit=account.limit,
+            ticket=account.ticket,
+        )
+
+
+async def ask(llm: Llm, question: Question[InputsT, T], account: Account) -> Said[T]:
+    """The model's answer, read and checked; a wrong one is sent back once, while there is time and budget."""
+    prompt = question.prompt
+    with telemetry.span(
+        f"{SpanName.ASK} {prompt.name}", attributes={Attribute.PROMPT: prompt.name, Attribute.PROMPT_HASH: prompt.hash}
+    ):
+        said, outcome = await _ask(llm, question, account)
+    telemetry.count(names.PROMPTS, prompt.name, outcome)
+    if said.value is None:
+        log.info(
+            "a model's answer is not used", extra={"prompt": prompt.ref, "outcome": outcome, "why": said.why[:300]}
+        )
+    return said
+
+
+def typed(model: type[M]) -> Callable[[str], M]:
+    """Reads an answer as this type."""
+
+    def read(text: str) -> M:
+        try:
+            return model.model_validate_json(text)
+        except ValidationError as error:
+            raise Unfit(_told(error)) from error
+
+    return read
+
+
+async def _ask(llm: Llm, question: Question[InputsT, T], account: Account) -> tuple[Said[T], str]:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + account.seconds
+    cost, why, ref = Cost(), "no time", ""
+    wrong: tuple[str, str] | None = None
+    for attempt in range(ATTEMPTS):
+        left = until - loop.time()
+        if left <= 0:
+            break
+        try:
+            response = await llm.chat(question.request(account, wrong=wrong), deadline=left)
+            cost, ref = cost + response.cost, question.prompt.ref
+            return Said(question.read(response.text), cost, ref), "repaired" if attempt else "answered"
+        except Unfit as error:
+            why, wrong = str(error), (response.text, str(error))
+        except Misshapen as error:
+            why, wrong = str(error), ("", str(error))
+        except (Unavailable, InvalidError) as error:
+            why = f"{type(error).__name__}: {error}"
+            break
+    return Said(None, cost, ref, why), "unfit" if wrong else "unavailable"
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[:3]
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'answer'}: {item['msg']}" for item in first)[:400]
