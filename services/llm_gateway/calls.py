@@ -10,24 +10,26 @@ from typing import Any
 
 from tandem.contracts.ticket import Cost
 from tandem.errors import Unavailable
-from tandem.rpc.ports import ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
+from tandem.rpc.ports import FREE, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
 
 NOT_THE_QUESTION = frozenset({"model", "stream", "stream_options", "user", "cache_salt"})
 """Fields of a body that do not change what is asked."""
 
-FREE, NO_USAGE = Cost(), Usage()
+NO_USAGE = Usage()
 BYTES_A_TOKEN = 3
 """Of a prompt, for what is set aside before a call; what it really took is settled after it."""
 
 
 class Failed(Unavailable):
-    """A replica could not serve a call. `outcome` is one of a few words, for metrics. `fault`: it counts against it."""
+    """A replica could not serve a call. `outcome` is one of a few words, for metrics. `fault`: it counts against it.
+    `spent`: what was paid all the same."""
 
     def __init__(self, outcome: str, detail: str, *, fault: bool = True, wait_s: float | None = None) -> None:
         super().__init__(f"{outcome}: {detail}")
         self.outcome = outcome
         self.fault = fault
         self.wait_s = wait_s
+        self.spent = FREE
 
 
 @dataclass(slots=True, kw_only=True)

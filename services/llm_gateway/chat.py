@@ -27,6 +27,7 @@ from tandem import telemetry
 from tandem.contracts.ticket import Cost
 from tandem.errors import InvalidError
 from tandem.model_pools import Pools
+from tandem.rpc.ports import FREE
 from tandem.telemetry import Attribute, SpanName, names
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,8 @@ class Chat:
                         yield piece
             except BaseException as error:
                 if entry:
-                    self._grants.fail(call, question, entry, error, Cost(calls=1, tokens=assembly.pieces))
+                    begun_cost = Cost(calls=1, tokens=assembly.pieces) if assembly.pieces else FREE
+                    self._grants.fail(call, question, entry, error, max(_spent(error), begun_cost, key=_tokens))
                 raise
 
     def pool(self, name: str) -> ServedPool:
@@ -174,7 +176,7 @@ class Chat:
         try:
             completion = await self._made(call)
         except BaseException as error:
-            self._grants.fail(call, question, begun, error, Cost())
+            self._grants.fail(call, question, begun, error, _spent(error))
             raise
         self._grants.settle(call, question, begun, completion)
         self._keep(call, question, completion)
@@ -199,6 +201,9 @@ class Chat:
         try:
             completion = await self._through(call, share.weight)
             tokens = completion.cost.tokens
+        except Failed as error:
+            tokens = error.spent.tokens
+            raise
         finally:
             self._quotas.leave(call.tenant, tokens)
         return completion
@@ -207,25 +212,39 @@ class Chat:
         """Through the chain, until a pool gives an answer of the right shape."""
         began = time.monotonic()
         chain = self._serving.chain(call.pool)
-        failure: Failed | None = None
+        spent = FREE
+        failure = Failed("away", "no pool")
         for pool in chain:
             try:
                 lease = await self._serving.lease(pool, call, weight, last=pool is chain[-1])
-                return self._read(call, lease, began)
+                completion = self._read(call, lease, began)
+                completion.cost += spent
+                return completion
             except Failed as error:
                 failure = error
-        raise failure or Failed("away", "no pool")
+                spent += error.spent
+        failure.spent = spent
+        raise failure
 
     def _read(self, call: Call, lease: Lease, began: float) -> Completion:
         try:
             completion = read_completion(lease.opened.first)
-            if call.schema is not None and not completion.tool_calls:
-                self._shapes.check(completion.text, call.schema)
-        except BaseException as error:
+        except Failed as error:
             lease.close(error)
             raise
         lease.close()
-        return self._accounted(lease.pool, completion, time.monotonic() - began)
+        completion = self._accounted(lease.pool, completion, time.monotonic() - began)
+        self._check_shape(call, completion)
+        return completion
+
+    def _check_shape(self, call: Call, completion: Completion) -> None:
+        if call.schema is None or completion.tool_calls:
+            return
+        try:
+            self._shapes.check(completion.text, call.schema)
+        except Failed as error:
+            error.spent = completion.cost
+            raise
 
     def _accounted(self, pool: ServedPool, completion: Completion, first_s: float) -> Completion:
         completion.cost = cost_of(completion.usage, pool.pool.price)
@@ -268,8 +287,7 @@ class Chat:
             lease.close()
             completion = self._accounted(lease.pool, assembly.completion(), first_s)
             tokens = completion.cost.tokens
-            if call.schema is not None and not completion.tool_calls:
-                self._shapes.check(completion.text, call.schema)
+            self._check_shape(call, completion)
             yield Piece(last=completion)
         finally:
             self._quotas.leave(call.tenant, tokens or assembly.pieces)
@@ -289,6 +307,14 @@ class Chat:
             for pool in self.pools.values():
                 await pool.look()
             await asyncio.sleep(POLL_S)
+
+
+def _spent(error: BaseException) -> Cost:
+    return error.spent if isinstance(error, Failed) else FREE
+
+
+def _tokens(cost: Cost) -> int:
+    return cost.tokens
 
 
 def _as_stream(completion: Completion) -> list[Piece]:

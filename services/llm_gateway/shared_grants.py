@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 _CLOSE = """
 local function close(entry, calls, tokens, micros)
   local _, c, t, m = string.match(entry, '(%d+) (%d+) (%d+) (%d+)')
-  redis.call('HINCRBY', KEYS[1], 'rc', 0 - c); redis.call('HINCRBY', KEYS[1], 'rt', 0 - t); redis.call('HINCRBY', KEYS[1], 'rm', 0 - m)
-  redis.call('HINCRBY', KEYS[1], 'sc', calls or c); redis.call('HINCRBY', KEYS[1], 'st', tokens or t)
-  redis.call('HINCRBY', KEYS[1], 'sm', micros or m)
+  local function add(name, by) redis.call('HINCRBY', KEYS[1], name, by) end
+  add('rc', 0 - c); add('rt', 0 - t); add('rm', 0 - m)
+  add('sc', calls or c); add('st', tokens or t); add('sm', micros or m)
 end
 """
 

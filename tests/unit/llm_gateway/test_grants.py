@@ -7,7 +7,7 @@ import pytest
 from tandem.contracts.ticket import Cost
 from tandem.errors import Exhausted, Unavailable
 from tandem.model_pools import Price
-from tests.unit.llm_gateway.served import call, read, served
+from tests.unit.llm_gateway.served import SHAPE, call, read, served
 
 ONE = Cost(calls=1)
 
@@ -50,6 +50,21 @@ async def test_a_call_that_failed_may_be_made_again():
         with pytest.raises(Unavailable):
             await chat.complete(call(grant="g", limit=ONE))
         assert (await chat.complete(call(grant="g", limit=ONE))).text == "hello"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.asyncio
+async def test_a_wrong_answer_is_paid_too(stream):
+    limit = Cost(calls=2)
+    asked = call(grant="g", limit=limit, more={"response_format": SHAPE})
+    async with served(text='{"n": 1}') as (chat, [replica]):
+        replica.does.append("shape")
+        with pytest.raises(Unavailable, match="shape"):
+            await (read(chat, asked) if stream else chat.complete(asked))
+        assert chat.spent(asked) == Cost(calls=1, tokens=15)
+        await chat.complete(call(grant="g", limit=limit, more={"response_format": SHAPE}))
+        with pytest.raises(Exhausted):
+            await chat.complete(call("third", grant="g", limit=limit))
 
 
 @pytest.mark.parametrize(

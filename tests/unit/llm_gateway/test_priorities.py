@@ -13,8 +13,8 @@ SLOTS, MODEL_S, EVERY_S = 8, 0.1, 0.05
 
 
 async def waits(calls, pool, *, background, fair=True):
-    """Seconds of each interactive call, one every 50 ms, beside background calls that always fill what they may, and as
-    many again that wait. `fair`: the classes are told apart."""
+    """Seconds of each interactive call, one every 50 ms, beside background calls that always fill what they may, and
+    twice as many that wait. `fair`: the classes are told apart."""
     found = []
 
     async def ask(chat, number):
@@ -49,7 +49,7 @@ def at(share, sorted_values):
 @pytest.mark.asyncio
 async def test_interactive_calls_hardly_notice_background_work_at_twice_the_capacity():
     alone = await waits(30, {}, background=0)
-    beside = await waits(30, {"reserve": 0.25}, background=2 * SLOTS)
-    first_come = await waits(30, {"reserve": 0.0}, background=2 * SLOTS, fair=False)
+    beside = await waits(30, {"reserve": 0.25}, background=3 * SLOTS)
+    first_come = await waits(30, {"reserve": 0.0}, background=3 * SLOTS, fair=False)
     assert at(0.8, beside) <= 1.5 * at(0.8, alone)  # measured with care: docs/models.md
     assert at(0.5, first_come) >= 1.5 * at(0.5, alone)
