@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -22,7 +23,7 @@ from tandem.packs.model import Pack
 from tandem.text import terms
 from tandem.vectors.base import Hit
 
-VERSION = 1
+VERSION = 2
 FOLDER = "models"
 WORDS, NUMBERS = "reranker.json", "reranker.npz"
 BEGINNING = 30
@@ -76,37 +77,103 @@ def features(question: str, hits: Sequence[Hit], by_meaning: bool) -> NDArray[np
     """A row for each hit. What a heading is called counts together with its page's title only, so that a heading without
     words is no sign of anything."""
     asked = telling_terms(question)
-    asked_pairs = set(pairwise(terms(question)))
     found = [_body(hit) for hit in hits]
     rarity = _rarity(asked, [set(one) for one in found])
-    pages = Counter[str]()
-    for hit in hits:
-        pages[hit.passage.doc] += hit.score  # type: ignore[assignment]  # a sum of scores
+    covered = [_share(asked, set(body) | _head(hit), rarity) for hit, body in zip(hits, found, strict=True)]
+    similar = [hit.similarity if by_meaning else math.nan for hit in hits]
+    columns = zip(_standing(hits, covered, similar), hits, found, strict=True)
+    return np.array(
+        [[*standing, *_wording(question, asked, hit, body, rarity)] for standing, hit, body in columns],
+        dtype=np.float32,
+    )
+
+
+def _standing(hits: Sequence[Hit], covered: Sequence[float], similar: Sequence[float]) -> list[list[float]]:
+    """Of each hit its place among all, and its page's."""
     top = hits[0].score if hits else 1.0
-    nearest = max((hit.similarity for hit in hits), default=0.0)
+    nearest, most = np.nanmax([*similar, 0.0]), max(covered, default=0.0)
+    pages: dict[str, list[int]] = {}
+    for place, hit in enumerate(hits):
+        pages.setdefault(hit.passage.doc, []).append(place)
+    weights = {doc: sum(hits[place].score for place in places) for doc, places in pages.items()}
+    by_words, by_meaning = _places(covered), _places(similar)
     rows = []
-    for place, (hit, body) in enumerate(zip(hits, found, strict=True)):
-        head = set(terms(" ".join((hit.passage.title, *hit.passage.heading))))
-        similarity = hit.similarity if by_meaning else math.nan
+    for place, hit in enumerate(hits):
+        own = pages[hit.passage.doc]
         rows.append(
-            (
+            [
                 1 / (1 + place),
                 hit.score / max(top, 1e-9),
-                similarity,
-                similarity - nearest,
-                _share(asked, set(body) | head, rarity),
-                _share(asked, head, rarity),
-                _share(asked, set(body), rarity),
-                _share(asked, set(body[:BEGINNING]), rarity),
-                len(asked_pairs & set(pairwise(body))) / max(1, len(asked_pairs)),
-                sum(term in asked for term in body) / max(1, len(body)),
-                len(asked & head) / max(1, len(head)),
-                pages[hit.passage.doc] / max(pages.values()),
-                math.log1p(len(hit.passage.text)),
-                math.log1p(len(asked)),
-            )
+                similar[place],
+                similar[place] - float(nearest),
+                covered[place],
+                covered[place] - most,
+                1 / (1 + by_words[place]),
+                1 / (1 + by_meaning[place]),
+                weights[hit.passage.doc] / max(weights.values()),
+                float(len(own)),
+                float(own.index(place)),
+                max(similar[other] for other in own) - similar[place],
+                max(covered[other] for other in own) - covered[place],
+            ]
         )
-    return np.array(rows, dtype=np.float32)
+    return rows
+
+
+def _places(values: Sequence[float]) -> list[int]:
+    """Of each value how many are before it; all 0 where nothing is known."""
+    return [sum(other > value for other in values) for value in values]
+
+
+def _wording(
+    question: str, asked: frozenset[str], hit: Hit, body: list[str], rarity: Mapping[str, float]
+) -> list[float]:
+    """How the passage's words go with the question's."""
+    head, said = _head(hit), set(body)
+    pairs = set(pairwise(terms(question)))
+    text = hit.window.partition("\n")[2] or hit.window
+    sentences = [set(terms(one)) for one in _SENTENCE.split(text) if one.strip()]
+    return [
+        _share(asked, head, rarity),
+        _share(asked, said, rarity),
+        _share(asked, set(body[:BEGINNING]), rarity),
+        max((_share(asked, one, rarity) for one in sentences), default=0.0),
+        len(pairs & set(pairwise(body))) / max(1, len(pairs)),
+        sum(term in asked for term in body) / max(1, len(body)),
+        len(asked & head) / max(1, len(head)),
+        math.log1p(len(hit.passage.text)),
+        math.log1p(len(asked)),
+        *(float(kind.search(question) is not None) for kind in _QUESTIONS),
+        *(float(kind.search(text) is not None) for kind in _ANSWERS),
+    ]
+
+
+_SENTENCE = re.compile(r"(?<=[.?!。？！])\s*|\n+")
+_QUESTIONS = (
+    re.compile(r"^\W*how (?:do|can|to|should|would)|如何|怎么|怎样", re.IGNORECASE),
+    re.compile(r"^\W*(?:can|is|are|do|does|will|must|may|has|have)\b|[吗么]\W*$|是否|能不能", re.IGNORECASE),
+    re.compile(r"\bwhy\b|为什么|原因", re.IGNORECASE),
+    re.compile(r"^\W*what\b|什么|哪些", re.IGNORECASE),
+)
+"""Kinds of questions: how, whether, why, what."""
+
+_ANSWERS = (
+    re.compile(r"^\s*\d+[.、]\s", re.MULTILINE),
+    re.compile(r"^\W*(?:(?:yes|no|you can|you cannot)\b|可以|不|是|支持)", re.IGNORECASE),
+    re.compile(r"\b(?:because|cause|reason|due to)\b|因为|由于|原因", re.IGNORECASE),
+    re.compile(r"^\s*[-*|]", re.MULTILINE),
+)
+"""Kinds of answers: steps, yes or no, a reason, a list or table."""
+
+
+@lru_cache(maxsize=4_096)
+def _head_terms(words: str) -> frozenset[str]:
+    return frozenset(terms(words))
+
+
+def _head(hit: Hit) -> frozenset[str]:
+    """Terms of the title and the headings."""
+    return _head_terms(" ".join((hit.passage.title, *hit.passage.heading)))
 
 
 def _body(hit: Hit) -> list[str]:
@@ -119,6 +186,6 @@ def _rarity(asked: frozenset[str], found: Sequence[set[str]]) -> dict[str, float
     return {term: math.log1p(len(found) / (1 + sum(term in one for one in found))) for term in asked}
 
 
-def _share(asked: frozenset[str], there: set[str], rarity: Mapping[str, float]) -> float:
+def _share(asked: frozenset[str], there: AbstractSet[str], rarity: Mapping[str, float]) -> float:
     whole = sum(rarity[term] for term in asked)
     return sum(rarity[term] for term in asked & there) / whole if whole else 0.0

@@ -29,7 +29,11 @@ Say = Callable[[str], None]
 def measure(data: Path, split: str, given: Path | None, cache: Path, embed: Embed, say: Say) -> dict[str, Any]:
     """The figures of one split. A false rejection is an error. Raises InvalidSettings, InvalidPack."""
     texts = read_texts(data, split)
-    model = intents.load(given) if given is not None else _trained(data, cache, embed, say)
+    model = (
+        intents.load(given)
+        if given is not None
+        else _trained(data, "train" if split == "dev" else "all", cache, embed, say)
+    )
     inside = _guesses(model, texts.texts, embed, cache)
     outside = _guesses(model, texts.outside, embed, cache) if texts.outside else []
     hits = [
@@ -48,8 +52,8 @@ def measure(data: Path, split: str, given: Path | None, cache: Path, embed: Embe
     }
 
 
-def _trained(data: Path, cache: Path, embed: Embed, say: Say) -> IntentModel:
-    texts = read_texts(data, "train")
+def _trained(data: Path, part: str, cache: Path, embed: Embed, say: Say) -> IntentModel:
+    texts = read_texts(data, part)
     digest = hashlib.blake2b(RECIPE.encode(), digest_size=8)
     digest.update("\n".join((*texts.texts, *texts.labels, *texts.outside)).encode())
     folder = cache / f"{data.name}-{digest.hexdigest()}"

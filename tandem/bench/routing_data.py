@@ -30,15 +30,19 @@ class Texts:
 
 
 def read_texts(data: Path, split: str) -> Texts:
-    """One split of a data set's folder; `dev` is `val` where that is there. Raises InvalidSettings."""
+    """One split of a data set's folder; `dev` is `val` where that is there; `all` is all that may be
+    learnt from when neither is measured. Raises InvalidSettings."""
     if list(data.glob("*_train.jsonl")) and not (data / "train.jsonl").exists():
-        return _departments(data, split)
-    split = "val" if split == "dev" and (data / "val.jsonl").exists() else split
+        return _departments(data, "train" if split == "all" else split)
+    if (data / "val.jsonl").exists():
+        split = {"dev": "val", "all": "train"}.get(split, split)
     file = data / f"{split}.jsonl"
     foreign = _rows(data / f"oos_{split}_plus.jsonl") or _rows(data / f"oos_{split}.jsonl")
     outside = tuple(row["text"] for row in foreign)
     if file.exists() and (split != "train" or (data / "val.jsonl").exists()):
         return _texts(_rows(file), outside)
+    if split == "all":
+        return _texts(_rows(data / "train.jsonl"), outside)
     if split not in ("train", "dev"):
         raise InvalidSettings(f"{data} has no {split}.jsonl; there are: {', '.join(_splits(data))}")
     rows = [row for row in _rows(data / "train.jsonl") if (_part(row["text"]) == 0) == (split == "dev")]
