@@ -13,7 +13,10 @@ MAX_QUEUED = 64
 """Requests that may wait at a replica; vLLM has no limit of its own, and what waits long is of no use to anyone."""
 
 _BY_KIND: dict[Kind, dict[str, Any]] = {
-    "chat": {"enable-prompt-tokens-details": True},  # the gateway accounts what came from the prefix cache
+    "chat": {
+        "enable-prompt-tokens-details": True,  # the gateway accounts what came from the prefix cache
+        "tool-strict-level": "parameter",  # arguments follow their schema, also in a tool that does not say `strict`
+    },
     "embeddings": {"runner": "pooling"},
     "rerank": {"runner": "pooling"},
 }

@@ -15,7 +15,6 @@ TOOL = {
     "function": {
         "name": "find_order",
         "description": "Where an order is",
-        "strict": True,
         "parameters": {
             "type": "object",
             "properties": {"order": {"enum": ["A1", "B2"]}},

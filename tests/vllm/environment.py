@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _install(target: Path) -> None:
     assert uv, "uv is needed to make vLLM's environment: `make test-vllm` brings it"
     with tempfile.TemporaryDirectory() as elsewhere:  # this project's settings of uv are not that environment's
         for command in (
-            ["venv", "--quiet", "--allow-existing", "--python", "3.11", str(target)],
+            ["venv", "--quiet", "--allow-existing", "--python", sys.executable, str(target)],
             ["pip", "install", "--no-deps", "--python", str(target / "bin/python"), "-r", str(REQUIREMENTS)],
         ):
             subprocess.run([uv, *command], check=True, timeout=INSTALL_S, cwd=elsewhere)

@@ -59,7 +59,8 @@ async def test_json_schema(engines):
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "find_order"}}])
 @pytest.mark.asyncio
 async def test_tool_calls(engines, choice):
-    _, answer = await ask(engines.replicas[0], body(max_tokens=200, tools=[TOOL], tool_choice=choice))
+    asked = body(max_tokens=500, temperature=1.0, seed=1, tools=[TOOL], tool_choice=choice)
+    _, answer = await ask(engines.replicas[0], asked)
     [called] = answer["choices"][0]["message"]["tool_calls"]
     assert called["function"]["name"] == "find_order"
     assert json.loads(called["function"]["arguments"])["order"] in ("A1", "B2")

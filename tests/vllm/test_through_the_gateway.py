@@ -67,7 +67,8 @@ async def test_json_schema(gateway):
 
 @pytest.mark.asyncio
 async def test_tool_calls(gateway):
-    response = await gateway.chat(request(tools=(TOOL,), tool_choice="required", max_tokens=200), DEADLINE_S)
+    asked = request(tools=(TOOL,), tool_choice="required", max_tokens=500, temperature=1.0, seed=1)
+    response = await gateway.chat(asked, DEADLINE_S)
     [called] = response.tool_calls
     assert called.name == "find_order"
     assert json.loads(called.arguments)["order"] in ("A1", "B2")

@@ -26,7 +26,7 @@ def flags(**fields):
 def test_what_every_chat_pool_gets():
     assert flags() == (
         "org/model --served-model-name org/model --max-num-queued-reqs 64 --enable-prompt-tokens-details "
-        "--host 127.0.0.1 --port 8001"
+        "--tool-strict-level parameter --host 127.0.0.1 --port 8001"
     )
 
 
