@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.contracts.ticket import Cost
-from tandem.errors import Unavailable
+from tandem.errors import Misshapen, Unavailable
 from tandem.rpc.ports import FREE, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
 
 NOT_THE_QUESTION = frozenset({"model", "stream", "stream_options", "user", "cache_salt"})
@@ -30,6 +30,13 @@ class Failed(Unavailable):
         self.fault = fault
         self.wait_s = wait_s
         self.spent = FREE
+
+
+class WrongShape(Failed, Misshapen):
+    """A model answered, and not what was asked for; no fault of its replica."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("shape", detail, fault=False)
 
 
 @dataclass(slots=True, kw_only=True)

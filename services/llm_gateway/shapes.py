@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from services.llm_gateway.calls import Failed
+from services.llm_gateway.calls import WrongShape
 from tandem.errors import InvalidError
 
 MAX_COMPILED = 256
@@ -21,13 +21,13 @@ class Shapes:
         self._compiled: OrderedDict[str, jsonschema_rs.Draft202012Validator] = OrderedDict()
 
     def check(self, text: str, schema: dict[str, Any]) -> None:
-        """Raises Failed if the text is no JSON of that shape; InvalidError if the schema is none."""
+        """Raises WrongShape if the text is no JSON of that shape; InvalidError if the schema is none."""
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise Failed("shape", "the model's answer is not JSON", fault=False) from error
+            raise WrongShape("the model's answer is not JSON") from error
         if not self._validator(schema).is_valid(found):
-            raise Failed("shape", "the model's answer has not the shape it was asked for", fault=False)
+            raise WrongShape("the model's answer has not the shape it was asked for")
 
     def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
         key = json.dumps(schema, sort_keys=True)

@@ -26,6 +26,9 @@ READ_BYTES = 256 * 1024
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
+BUSY_S = 0.25
+"""How long a full replica is left alone that does not say how long: vLLM, for one."""
+
 NEVER = 1e9
 """Seconds beyond which a time limit would be rounded up to a whole one."""
 
@@ -159,7 +162,7 @@ async def _check_status(where: str, response: aiohttp.ClientResponse) -> None:
         return
     if status in (429, 503):
         wait = _seconds(response.headers.get("Retry-After"))
-        raise Failed("busy", f"{where}: HTTP {status}", fault=wait is None, wait_s=wait)
+        raise Failed("busy", f"{where}: HTTP {status}", fault=False, wait_s=BUSY_S if wait is None else wait)
     if status in (400, 413, 422):
         told = (await response.content.read(2_000)).decode("utf-8", "replace")
         raise InvalidError(f"{where} refuses the request: {told[:200]}")

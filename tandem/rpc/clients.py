@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.contracts.ticket import Line
-from tandem.errors import Exhausted, InvalidError, Unavailable
+from tandem.errors import Exhausted, InvalidError, Misshapen, Unavailable
 from tandem.rpc.chat_messages import delta_from_wire, request_to_wire, response_from_wire
 from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc, memory_pb2, memory_pb2_grpc
 from tandem.telemetry import current_traceparent
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+MISSHAPEN = ("tandem-reason", "misshapen")
+"""Trailing metadata of a call that a model answered in the wrong shape."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -78,7 +80,8 @@ class _Client:
             return InvalidError(text)
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Exhausted(details.partition(":")[0], text)
-        return Unavailable(text)
+        misshapen = MISSHAPEN in tuple(error.trailing_metadata() or ())
+        return Misshapen(text) if misshapen else Unavailable(text)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         token = ("authorization", f"Bearer {self._token}")

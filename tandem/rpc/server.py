@@ -13,8 +13,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tandem import telemetry
-from tandem.errors import Exhausted, InvalidError, InvalidSettings, RetryableError
-from tandem.rpc.clients import MAX_MESSAGE_BYTES
+from tandem.errors import Exhausted, InvalidError, InvalidSettings, Misshapen, RetryableError
+from tandem.rpc.clients import MAX_MESSAGE_BYTES, MISSHAPEN
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ async def answer(context: grpc.aio.ServicerContext[Any, Any], work: Callable[[fl
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "not done within the deadline")
     except Exhausted as error:
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)[:500])
+    except Misshapen as error:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error)[:500], (MISSHAPEN,))
     except RetryableError as error:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error)[:500])
     except InvalidError as error:

@@ -13,7 +13,7 @@ from services.llm_gateway.handlers import LlmServicer
 from services.memory.handlers import MemoryServicer
 from tandem import telemetry
 from tandem.contracts.ticket import Cost, Line
-from tandem.errors import Exhausted, IndexUnavailable, InvalidError, InvalidSettings, Unavailable
+from tandem.errors import Exhausted, IndexUnavailable, InvalidError, InvalidSettings, Misshapen, Unavailable
 from tandem.rpc.clients import GrpcLlm, GrpcMemory
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
 from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
@@ -71,6 +71,8 @@ class FakeLlm:
             raise Unavailable("no model is configured")
         if request.system == "wrong":
             raise InvalidError("bad schema")
+        if request.system == "shapeless":
+            raise Misshapen("shape: not JSON")
         if request.system == "full":
             raise Exhausted("queue_full", "64 calls wait")
         return ANSWER
@@ -212,6 +214,8 @@ async def test_errors_keep_their_kind(kind):
             await llm.chat(ChatRequest(tenant="t", system="none", messages=()))
         with pytest.raises(InvalidError, match="bad schema"):
             await llm.chat(ChatRequest(tenant="t", system="wrong", messages=()))
+        with pytest.raises(Misshapen, match="not JSON"):
+            await llm.chat(ChatRequest(tenant="t", system="shapeless", messages=()))
         with pytest.raises(Exhausted) as full:
             await llm.chat(ChatRequest(tenant="t", system="full", messages=()))
         assert full.value.reason == "queue_full"

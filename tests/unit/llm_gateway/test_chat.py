@@ -9,8 +9,9 @@ import time
 import pytest
 
 from services.llm_gateway.calls import call_of
+from services.llm_gateway.replica import OPEN_AFTER, State
 from tandem.contracts.ticket import Cost
-from tandem.errors import InvalidError, Unavailable
+from tandem.errors import InvalidError, Misshapen, Unavailable
 from tandem.model_pools import Pool, Price
 from tandem.rpc.ports import ChatRequest, ToolCall, ToolTurn
 from tests.unit.llm_gateway.replicas import replicas
@@ -71,7 +72,7 @@ async def test_an_answer_has_the_shape_that_was_asked_for(text, good):
             chat.complete(call(more={"response_format": SHAPE})),
             read(chat, call(more={"response_format": SHAPE})),
         ):
-            with contextlib.nullcontext() if good else pytest.raises(Unavailable, match="shape"):
+            with contextlib.nullcontext() if good else pytest.raises(Misshapen, match="shape"):
                 await asking
     assert replica.seen[0][1]["response_format"]["json_schema"]["schema"] == SCHEMA
 
@@ -91,7 +92,6 @@ async def test_retry_after_is_honoured_once():
     [
         ("fail", "0", Unavailable),
         ("busy", "3600", Unavailable),
-        ("busy", "Wed, 21 Oct 2015 07:28:00 GMT", Unavailable),
         ("refuse", "0", InvalidError),
         ("garbage", "0", Unavailable),
         ("cut", "0", Unavailable),
@@ -105,6 +105,17 @@ async def test_trouble_has_a_type(fault, retry_after, error):
         with pytest.raises(error):
             await chat.complete(call())
         assert len(replica.seen) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.asyncio
+async def test_a_full_replica_that_does_not_say_for_how_long_is_asked_again_soon_and_not_blamed(retry_after):
+    async with served() as (chat, [replica]):
+        replica.retry_after = retry_after
+        for _ in range(2 * OPEN_AFTER):
+            replica.does.append("busy")
+            assert (await chat.complete(call())).text == "hello"
+        assert chat.pools["small"].replicas[0].breaker.state is State.CLOSED
 
 
 @pytest.mark.parametrize("stream", [False, True])
