@@ -139,14 +139,15 @@ async def _ask(llm: Llm, question: Question[InputsT, T], account: Account) -> tu
         if left <= 0:
             break
         try:
-            response = await llm.chat(question.request(account, wrong=wrong), deadline=left)
+            async with asyncio.timeout(left):
+                response = await llm.chat(question.request(account, wrong=wrong), deadline=left)
             cost, ref = cost + response.cost, question.prompt.ref
             return Said(question.read(response.text), cost, ref), "repaired" if attempt else "answered"
         except Unfit as error:
             why, wrong = str(error), (response.text, str(error))
         except Misshapen as error:
             why, wrong = str(error), ("", str(error))
-        except (Unavailable, InvalidError) as error:
+        except (Unavailable, InvalidError, TimeoutError) as error:
             why = f"{type(error).__name__}: {error}"
             break
     return Said(None, cost, ref, why), "unfit" if wrong else "unavailable"

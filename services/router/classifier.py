@@ -171,7 +171,7 @@ class Classifier:
             candidates=tuple(Candidate(intent=name, confidence=round(p, 4)) for name, p in candidates),
             scenario=intent.scenario if intent else "consult",
             out_of_scope=round(out_of_scope, 4),
-            frequency="head" if intent and _is_head(intent) else "tail",
+            frequency="head" if intent and is_head(intent) else "tail",
             rung=rung,
         )
 
@@ -191,7 +191,8 @@ def says_nothing(text: str) -> bool:
     return all(word in VAGUE_WORDS for word in content)
 
 
-def _is_head(intent: Intent) -> bool:
+def is_head(intent: Intent) -> bool:
+    """Whether customers come with this intent often."""
     return intent.procedure is not None or sum(map(len, intent.examples.values())) >= HEAD_EXAMPLES
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from services.router.masking import joined, mask_message
 from services.router.reading import Readers, Reading
+from services.router.second_opinion import SecondOpinion
 from tandem import telemetry
 from tandem.bus.base import Outgoing, outgoing
 from tandem.bus.consume import Delivery
@@ -29,10 +30,13 @@ FromChannel = CustomerMessage | DeliveryReceipt
 class Router:
     """One record of `customer.messages` in, one of `ticket.inbox` out."""
 
-    def __init__(self, channels: Channels, packs: Packs, readers: Readers, clock: Clock) -> None:
+    def __init__(
+        self, channels: Channels, packs: Packs, readers: Readers, opinion: SecondOpinion, clock: Clock
+    ) -> None:
         self._channels = channels
         self._packs = packs
         self._readers = readers
+        self._opinion = opinion
         self._clock = clock
 
     async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
@@ -51,16 +55,17 @@ class Router:
         pack = self._pack(message.tenant)
         with telemetry.span(f"{SpanName.AGENT} {NAME}", attributes={Attribute.AGENT_NAME: NAME}):
             reading = await self._read(pack, message)
-        return RoutedMessage(
-            id=derive_id(envelope.source, envelope.id),
-            tenant=message.tenant,
-            conversation=message.conversation,
-            message=mask_message(message, reading.sensitive),
-            route=reading.route,
-            values=reading.values,
-            pack=pack.name,
-            pack_hash=pack.hash,
-        )
+            routed = RoutedMessage(
+                id=derive_id(envelope.source, envelope.id),
+                tenant=message.tenant,
+                conversation=message.conversation,
+                message=mask_message(message, reading.sensitive),
+                route=reading.route,
+                values=reading.values,
+                pack=pack.name,
+                pack_hash=pack.hash,
+            )
+            return routed.changed(route=await self._opinion.on(routed, pack))
 
     async def _read(self, pack: Pack, message: CustomerMessage) -> Reading:
         reader, text = self._readers.of(pack), joined(message)

@@ -4,6 +4,7 @@ import pytest
 
 from services.router.handlers import Router
 from services.router.reading import Readers
+from services.router.second_opinion import SecondOpinion
 from tandem.contracts.customer import CardActionPart, DeliveryReceipt, MediaPart
 from tandem.contracts.inbox import ReceiptForwarded, RoutedMessage
 from tandem.contracts.message import read_body, read_envelope
@@ -24,8 +25,9 @@ class BrokenPack:
         raise InvalidPack(name, ["intents.yaml: no intent"])
 
 
-def router(packs=None):
-    return Router(CHANNELS, packs or OnePack(), Readers(NoLlm, SetClock()), SetClock())
+def router(packs=None, llm=None):
+    opinion = SecondOpinion(llm or NoLlm, SetClock(), seconds=1.0)
+    return Router(CHANNELS, packs or OnePack(), Readers(NoLlm, SetClock()), opinion, SetClock())
 
 
 async def routed(delivery):
