@@ -12,10 +12,10 @@ import numpy as np
 from tandem.errors import InvalidSettings
 
 Z = 1.96
-COUNTS = ("points", "messages", "questions", "dialogues")
-OWN_COUNTS = {"oos_recall": "oos_messages"}
+COUNTS = ("points", "messages", "questions", "dialogues", "tasks")
+OWN_COUNTS = {"oos_recall": "oos_messages", "write_precision": "writes", "write_recall": "writes_wanted"}
 LESS_IS_BETTER = ("false_reject_rate", "false_oos_rate")
-RATES = ("accuracy", "recall", "exact", "rate", "success", "precision")
+RATES = ("accuracy", "recall", "exact", "rate", "success", "precision", "equal")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Change:
 
 def compare(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Every rate that the baseline has. Raises InvalidSettings when the runs cannot be compared."""
-    for key in ("dataset", "mode", "split"):
+    for key in ("dataset", "mode", "domain", "split"):
         if baseline.get(key) != new.get(key):
             raise InvalidSettings(f"{key} differs ({baseline.get(key)!r}, {new.get(key)!r}): compare runs of one kind")
     names = [name for name, value in baseline.items() if _is_rate(name, value)]

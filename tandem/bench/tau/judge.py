@@ -151,6 +151,7 @@ def _rates(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "write_precision": round(right / made, 4) if made else None,
         "write_recall": round(right / wanted, 4) if wanted else None,
         "writes": made,
+        "writes_wanted": wanted,
         "tool_errors": sum(outcome.errors for outcome in outcomes),
         "unsafe_calls": sum(unsafe) if unsafe else None,
     }

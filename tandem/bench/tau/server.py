@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from tandem.bench.tau.data import Arguments
 from tandem.bench.tau.office import Office
 from tandem.bench.tau.records import Refusal
 
@@ -18,9 +19,19 @@ _STATUS = {"not-found": 404, "unknown-operation": 404, "arguments-invalid": 422}
 _OTHERWISE = 409
 
 
+async def _arguments(request: web.Request) -> Arguments:
+    try:
+        found = await request.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refusal("arguments-invalid", "The body is not a JSON object")
+    return found
+
+
 @asynccontextmanager
-async def serving(office_of: OfficeOf) -> AsyncIterator[str]:
-    """The systems on a free port of this machine. Yields the URL."""
+async def serving(office_of: OfficeOf, port: int = 0) -> AsyncIterator[str]:
+    """The systems on a port of this machine, a free one if none is given. Yields the URL."""
 
     async def answer(request: web.Request) -> web.Response:
         office = await office_of(request.headers.get("X-Request-Id", ""))
@@ -28,7 +39,7 @@ async def serving(office_of: OfficeOf) -> AsyncIterator[str]:
             return web.json_response({"code": "no-session", "message": "Whose request is this?"}, status=404)
         key = request.headers.get("Idempotency-Key", "")
         try:
-            found = office.call(request.match_info["operation"], await request.json(), key)
+            found = office.call(request.match_info["operation"], await _arguments(request), key)
         except Refusal as refusal:
             problem = {"code": refusal.code, "message": refusal.message}
             return web.json_response(problem, status=_STATUS.get(refusal.code, _OTHERWISE))
@@ -38,7 +49,7 @@ async def serving(office_of: OfficeOf) -> AsyncIterator[str]:
     app.router.add_post("/{domain}/{operation}", answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -33,7 +33,13 @@ def test_items_answered_by_both_runs_tell_smaller_changes_apart():
     assert change.regression
 
 
-@pytest.mark.parametrize("new", [run(), run(accuracy=0.9) | {"split": "test"}])
+def test_a_rate_of_fewer_things_than_there_are_items_says_of_how_many():
+    (change,) = compare(run(write_recall=0.5, writes_wanted=10), run(write_recall=0.4, writes_wanted=10))
+    assert not change.regression
+    assert change.high - change.low > 0.5
+
+
+@pytest.mark.parametrize("new", [run(), run(accuracy=0.9) | {"split": "test"}, run(accuracy=0.9, domain="retail")])
 def test_runs_that_cannot_be_compared_are_refused(new):
     with pytest.raises(InvalidSettings):
         compare(run(accuracy=0.9), new)

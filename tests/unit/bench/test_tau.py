@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tandem.bench.tau.__main__ import main
 from tandem.bench.tau.agents import idle, oracle
 from tandem.bench.tau.convert import convert, pack_name
 from tandem.bench.tau.customer import DONT_REMEMBER, Played, Scripted, first_person
@@ -290,6 +292,7 @@ async def test_over_http_a_write_with_the_same_key_is_one(shop: Office) -> None:
         assert len(shop.calls) == 1
         assert (await call("get_order_details", {"order_id": "?"}))[0] == 404
         assert (await call("get_order_details", {}))[0] == 422
+        assert (await call("get_order_details", []))[1]["message"] == "The body is not a JSON object"
         assert (await call("return_delivered_order_items", LAMP_BACK | {"order_id": "#W0000001"}))[0] == 409
         assert (await call("get_order_details", {"order_id": "#W0000001"}, "e2"))[1]["code"] == "no-session"
 
@@ -372,6 +375,16 @@ def test_the_pack_passes_the_check(data: Path, tmp_path: Path, domain: str, plan
     assert pack.policies.identity == "required"
     assert not {"think", "transfer_to_human_agents"} & pack.tools.keys()
     assert bool(pack.flows) is not planned
+
+
+def test_packs_are_written_by_a_command(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def run(folder: Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["tau", "packs", "--data", str(folder), "--out", str(tmp_path / "packs")])
+        return main()
+
+    assert run(data) == 0
+    assert load_pack(tmp_path / "packs" / "tau_retail").tools.keys() >= {"cancel_pending_order"}
+    assert run(tmp_path) == 2
 
 
 def test_what_takes_lists_or_is_not_checked_is_a_persons(data: Path, tmp_path: Path) -> None:
