@@ -53,13 +53,15 @@ class Account:
 
     @classmethod
     def of(cls, task: Task, seconds: float) -> Account:
-        """All that is asked for one attempt at a task is one grant, within what was reserved for it."""
+        """All that is asked for one attempt at a task is one grant, within what was reserved for it; of what nothing was
+        reserved, nothing is spent."""
+        reserved = task.reserved
         return cls(
             tenant=task.tenant,
             seconds=seconds,
             ticket=task.ticket,
             grant=derive_id("grant", task.id, task.attempt),
-            limit=task.reserved,
+            limit=Cost(calls=max(1, reserved.calls), tokens=max(1, reserved.tokens), micros=max(1, reserved.micros)),
         )
 
 
@@ -147,6 +149,9 @@ async def _ask(llm: Llm, question: Question[InputsT, T], account: Account) -> tu
             why, wrong = str(error), (response.text, str(error))
         except Misshapen as error:
             why, wrong = str(error), ("", str(error))
+        except RecursionError:
+            why = "nested too deeply"
+            wrong = ("", why)
         except (Unavailable, InvalidError, TimeoutError) as error:
             why = f"{type(error).__name__}: {error}"
             break

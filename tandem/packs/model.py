@@ -194,6 +194,7 @@ class Tool(PackValue):
     secret: str | None = None  # name of the environment variable that holds the bearer token
     price_micros: int = 0
     pinned: str | None = None  # imported: the hash of its description as a person approved it
+    examples: tuple[dict[str, Json], ...] = ()  # answers, for rehearsals; the first is the usual one
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -286,6 +287,7 @@ class Pack(PackValue):
     timers: Timers = Timers()
     budget: Cost = Cost(calls=80, tokens=50_000, micros=5_000_000)
     reserve: Cost = Cost(calls=1, tokens=0, micros=0)  # of one step with no model
+    reserve_model: Cost = Cost(calls=4, tokens=16_000, micros=200_000)  # of one step that may ask a model, if there is room
     classifier: Literal["embedding", "rule"] = "embedding"  # rule: patterns and keywords alone
     reply_style: Texts = Field(default_factory=dict)
     texts: dict[str, Texts] = Field(default_factory=dict)  # the platform's own sentences, in the business's words

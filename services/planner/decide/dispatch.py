@@ -82,6 +82,17 @@ def reserve(draft: Draft, step: Step, cost: Cost) -> bool:
     return True
 
 
+def _with_a_model(draft: Draft) -> Cost:
+    """What a step may cost that may ask a model: as much as the pack allows and the budget has room for."""
+    budget, least, most = draft.budget, draft.pack.reserve, draft.pack.reserve_model
+    left = budget.limit - budget.spent - budget.reserved
+    return Cost(
+        calls=max(least.calls, min(most.calls, left.calls)),
+        tokens=max(least.tokens, min(most.tokens, left.tokens)),
+        micros=max(least.micros, min(most.micros, left.micros)),
+    )
+
+
 def release(draft: Draft, step: Step, spent: Cost) -> None:
     """Settle a step's reservation with what it really cost, capped by what was reserved in money terms."""
     budget = draft.budget
@@ -90,7 +101,7 @@ def release(draft: Draft, step: Step, spent: Cost) -> None:
 
 def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Task], **fields: Any) -> bool:
     """Dispatch a step as a task to a service."""
-    cost = draft.pack.reserve
+    cost = draft.pack.reserve if make in (ExecuteTool, RunProgram) else _with_a_model(draft)
     tool = draft.pack.tools.get(step.name) if make is ExecuteTool else None
     if tool and tool.price_micros:
         cost = cost + Cost(micros=tool.price_micros)
