@@ -25,6 +25,7 @@ from tandem.contracts.ticket import Cost
 from tandem.contracts.topics import TICKET_INBOX, TOPICS
 from tandem.contracts.values import Value, derive_id
 from tandem.errors import InvalidError, InvalidMessage, InvalidSettings, Refused, RetryableError
+from tandem.rpc.metering import metered, usage_of
 from tandem.telemetry import Attribute, SpanName, names
 from tandem.wiring import Wiring
 
@@ -100,7 +101,8 @@ class _Answerer:
         limit = asyncio.timeout(left)
         try:
             async with limit:
-                answer = await handler(task)
+                with metered() as responses:
+                    answer = await handler(task)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -119,6 +121,7 @@ class _Answerer:
             cost=result.cost,
             rung=result.rung,
             prompt=result.prompt,
+            usage=usage_of(responses),
             took_ms=round((self._clock.boot() - began) * 1000, 3),
         )
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from tandem.contracts.customer import CustomerMessage
 from tandem.contracts.message import Message
 from tandem.contracts.ticket import Cost, Route, TypedValue
-from tandem.contracts.values import Json, Millis
+from tandem.contracts.values import Json, Millis, Value
 
 
 class InboxMessage(Message):
@@ -47,12 +47,24 @@ class StepMessage(InboxMessage):
     service: str
 
 
+class ModelUsage(Value):
+    """What the model calls of a step took together. `cached`: of the tokens in, those found in a prefix cache."""
+
+    models: tuple[str, ...] = ()
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached: int = 0
+    first_token_ms: float = 0.0  # of the slowest; without streaming, to the answer
+
+
 class StepCompleted(StepMessage, name="step-completed"):
     output_type: str
     output: dict[str, Json] = Field(default_factory=dict)
     cost: Cost = Cost()
     rung: str = "rule"  # which rung of the ladder did it
     prompt: str = ""  # name, version and hash of the prompt that a model answered
+    usage: ModelUsage | None = None  # None: no model was asked
     took_ms: float = 0.0
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tandem.contracts.ticket import Line
 from tandem.errors import Exhausted, InvalidError, Misshapen, Unavailable
 from tandem.rpc.chat_messages import delta_from_wire, request_to_wire, response_from_wire
+from tandem.rpc.metering import note
 from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc, memory_pb2, memory_pb2_grpc
 from tandem.telemetry import current_traceparent
@@ -119,11 +120,14 @@ class GrpcLlm:
         return vectors.astype(np.float32, copy=False)
 
     async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
-        return response_from_wire(await self._client.call("Chat", request_to_wire(request), deadline))
+        return note(response_from_wire(await self._client.call("Chat", request_to_wire(request), deadline)))
 
     async def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
         async for delta in self._client.stream("ChatStream", request_to_wire(request), deadline):
-            yield delta_from_wire(delta)
+            found = delta_from_wire(delta)
+            if found.last is not None:
+                note(found.last)
+            yield found
 
     async def rerank(self, query: str, texts: Sequence[str], deadline: float = 5.0) -> list[float]:
         reply = await self._client.call("Rerank", llm_pb2.RerankRequest(query=query, texts=texts), deadline)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tandem.contracts.ticket import Line
 from tandem.errors import RetryableError, Unavailable
+from tandem.rpc.metering import note
 from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse, Memory, Models
 
 
@@ -39,10 +40,14 @@ class InProcessLlm:
 
     async def chat(self, request: ChatRequest, deadline: float = 30.0) -> ChatResponse:
         async with _within(deadline, "chat"):
-            return await self._gateway.chat(request, deadline)
+            return note(await self._gateway.chat(request, deadline))
 
-    def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
-        return self._gateway.stream(request, deadline)  # which holds to the deadline itself
+    async def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
+        async with aclosing(self._gateway.stream(request, deadline)) as deltas:  # it holds to the deadline itself
+            async for delta in deltas:
+                if delta.last is not None:
+                    note(delta.last)
+                yield delta
 
     async def rerank(self, query: str, texts: Sequence[str], deadline: float = 5.0) -> list[float]:
         async with _within(deadline, "rerank"):

@@ -59,7 +59,7 @@ def on_completed(draft: Draft, message: StepCompleted) -> None:
         cost=message.cost,
         rung=message.rung,
         took_ms=message.took_ms,
-        data=_shown(output) | ({"prompt": message.prompt} if message.prompt else {}),
+        data=_shown(output) | _asked(message),
     )
     step = draft.put_step(step, reserved=Cost())
     _take(draft, step, plan, output)
@@ -69,6 +69,12 @@ def _awaited(step: Step, attempt: int, late_definite: bool) -> bool:
     if step.status in (StepStatus.RUNNING, StepStatus.ASSEMBLING):
         return attempt == step.attempt or late_definite
     return step.status is StepStatus.UNKNOWN and late_definite
+
+
+def _asked(message: StepCompleted) -> dict[str, Any]:
+    """What a model was asked with, and what its calls took; nothing where none was."""
+    told: dict[str, Any] = {"prompt": message.prompt} if message.prompt else {}
+    return told | {"usage": message.usage.model_dump(mode="json")} if message.usage else told
 
 
 def _shown(output: object) -> dict[str, Any]:
