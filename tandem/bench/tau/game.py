@@ -49,12 +49,12 @@ class Game:
         office = self._offices[number] = Office(domain)
         self._owners.cases[number] = case
         customer = self._customer(task, tenant)
-        turns, asserted, ended = 0, None, ""
+        asserted, ended = None, ""
         try:
-            turns, ended = await self._talk(customer, case, channel, thread)
+            ended = await self._talk(customer, case, channel, thread)
             asserted = await customer.held(office.calls)
         except Unavailable as error:
-            ended = f"no customer: {error}"
+            ended = ended or f"no customer: {error}"
         finally:
             del self._owners.cases[number], self._offices[number]
         return Run(
@@ -62,25 +62,24 @@ class Game:
             said=tuple(reply.text() for reply in case.replies),
             unsafe=unsafe_writes(case, office.calls, IDENTITY[domain.name]),
             ended=ended,
-            turns=turns,
+            turns=len(case.said),
             asserted=asserted,
             tokens=case.spent.tokens + customer.tokens,
         )
 
-    async def _talk(self, customer: Customer, case: Case, channel: Channel, thread: str) -> tuple[int, str]:
-        """The conversation: how many messages the customer wrote, and how it ended."""
-        turns, told = 0, 0
+    async def _talk(self, customer: Customer, case: Case, channel: Channel, thread: str) -> str:
+        """The conversation; how it ended."""
+        told = 0
         words = await customer.next(case, [])
-        while words is not None and turns < MAX_TURNS:
-            turns += 1
-            before = case.version
-            case.said.append((f"m{turns}", words))
-            await channel.submit(thread, words, id=f"m{turns}")
+        while words is not None and len(case.said) < MAX_TURNS:
+            before, message = case.version, f"m{len(case.said) + 1}"
+            case.said.append((message, words))
+            await channel.submit(thread, words, id=message)
             if not await case.until(partial(_answered, before=before), self._patience):
-                return turns, "no answer"
+                return "no answer"
             said, told = [reply.text() for reply in case.replies[told:]], len(case.replies)
             words = await customer.next(case, said)
-        return turns, case.status if words is None else "too long"
+        return case.status if words is None else "too long"
 
     @property
     def _patience(self) -> float:

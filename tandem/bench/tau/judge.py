@@ -136,6 +136,7 @@ def of_model(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "name": name,
         "success": None if None in judged else _share([bool(one) for one in judged]),
         "unjudged": judged.count(None),
+        "unplayed": sum(outcome.run.turns == 0 for outcome in outcomes),
         "communicated": _share([outcome.told for outcome in outcomes]),
         "turns_mean": round(sum(outcome.run.turns for outcome in outcomes) / max(1, len(outcomes)), 2),
         "tokens": sum(outcome.run.tokens for outcome in outcomes),

@@ -21,6 +21,7 @@ from tandem.bench.tau.office import Office
 from tandem.bench.tau.server import serving
 from tandem.embedded.case import Onlooker
 from tandem.embedded.platform import Platform
+from tandem.errors import Unavailable
 from tandem.settings import Settings
 
 AgentName: TypeAlias = Literal["platform", "oracle", "idle"]
@@ -48,6 +49,8 @@ async def measure(
         outcomes = [judge(task, golds[task.domain, task.id], play(domains[task.domain], task)) for task in tasks]
     found = figures(domain, split, outcomes, left_out) | {"agent": agent, "gold": _of_gold(golds)}
     if model is not None:
+        if outcomes and all(outcome.run.turns == 0 for outcome in outcomes):
+            raise Unavailable(f"{model} played no customer: {outcomes[0].run.ended}")
         return found | {"model": of_model(model, outcomes)}, outcomes
     reason = NO_MODEL if agent == "platform" else f"the agent is {agent}"
     return found | {"model": None, "model_reason": reason}, outcomes

@@ -12,6 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tandem.bench.tau.run import measure, model_of
+from tandem.errors import Unavailable
 from tandem.settings import Settings
 from tests.unit.bench import tau_data
 from tests.unit.bench.tau_data import CANCEL, WHO
@@ -73,3 +74,13 @@ async def test_the_whole_protocol(model: None, tmp_path: Path) -> None:
     assert (found["model"]["name"], found["model"]["success"], found["model"]["unjudged"]) == ("scripted", 1.0, 0)
     assert found["model"]["tokens"] > 0
     assert (found["database_equal"], found["write_precision"], found["write_recall"]) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_is_not_there_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_LLM_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("TANDEM_LLM_MODEL", "absent")
+    monkeypatch.setenv("TAU_TOOLS_URL", "")
+    settings = Settings(home=tmp_path / "home", packs=tmp_path / "packs", http_port=None)
+    with pytest.raises(Unavailable, match="absent played no customer"):
+        await measure(settings, tau_data.write(tmp_path / "tau3"), "retail", "train", 1, "platform")
