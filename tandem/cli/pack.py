@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from tandem.channels import load_channels
 from tandem.cli.common import quiet, read_settings
 from tandem.cli.pack_compile import compile_
+from tandem.cli.pack_simulate import simulate
 from tandem.cli.up import example_system
 from tandem.embedded.case import Case
 from tandem.embedded.platform import own_gateway
@@ -162,6 +163,7 @@ def train(
 
 
 app.command("compile")(compile_)
+app.command()(simulate)
 
 
 @app.command("try")

@@ -287,7 +287,9 @@ class Pack(PackValue):
     timers: Timers = Timers()
     budget: Cost = Cost(calls=80, tokens=50_000, micros=5_000_000)
     reserve: Cost = Cost(calls=1, tokens=0, micros=0)  # of one step with no model
-    reserve_model: Cost = Cost(calls=4, tokens=16_000, micros=200_000)  # of one step that may ask a model, if there is room
+    reserve_model: Cost = Cost(
+        calls=4, tokens=16_000, micros=200_000
+    )  # of one step that may ask a model, if there is room
     classifier: Literal["embedding", "rule"] = "embedding"  # rule: patterns and keywords alone
     reply_style: Texts = Field(default_factory=dict)
     texts: dict[str, Texts] = Field(default_factory=dict)  # the platform's own sentences, in the business's words

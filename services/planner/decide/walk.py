@@ -55,9 +55,16 @@ def finish_plan(draft: Draft, plan: Plan, outcome: str = "done") -> None:
     """A plan is done: go back to the one beneath, or resolve the ticket."""
     active = draft.plan
     was_active = active is not None and active.id == plan.id
+    nodes: list[Json] = [step.node for known in draft.plans if known.id == plan.id for step in known.steps if step.node]
     draft.plans = [known for known in draft.plans if known.id != plan.id]
     draft.questions = [q for q in draft.questions if q.plan != plan.id]
-    draft.event("plan_finished", name=plan.intent, procedure=plan.procedure, status=outcome)
+    draft.event(
+        "plan_finished",
+        name=plan.intent,
+        procedure=plan.procedure,
+        status=outcome,
+        data={"nodes": nodes} if nodes else {},
+    )
     if draft.owner != "bot":
         return
     if not draft.plans:

@@ -1,0 +1,1 @@
+"""A procedure is rehearsed before release: scripted customers against the planner's own judgement, with no network."""
