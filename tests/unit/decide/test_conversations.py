@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.planner.decide import quarantine
-from tandem.contracts.inbox import ResolveUnknown
+from tandem.contracts.inbox import ModelUsage, ResolveUnknown
 from tandem.contracts.ticket import Status
 from tandem.packs.model import Pack, Timers
 from tests.unit.decide.world import PACK, World, to
@@ -162,6 +162,17 @@ def stale_answer():
     from tandem.contracts.tasks import Answer
 
     return Answer(text="Ten.", supported=True)
+
+
+def test_the_event_of_a_step_says_what_its_model_calls_took() -> None:
+    world = World()
+    usage = ModelUsage(models=("small",), calls=2, tokens_in=900, tokens_out=40, cached=512, first_token_ms=80.5)
+    world.say("what does it cost?", "prices")
+    world.complete(stale_answer(), usage=usage)
+    world.say("and now?", "prices")
+    world.complete(stale_answer())
+    told = [event.data for message in world.messages("ticket.events") for event in message.events]
+    assert [data["usage"] for data in told if "usage" in data] == [usage.model_dump(mode="json")]
 
 
 def test_a_change_of_topic_and_the_return() -> None:

@@ -11,6 +11,7 @@ from tandem.contracts.inbox import (
     AnyInboxMessage,
     Approve,
     GiveBack,
+    ModelUsage,
     Reject,
     RoutedMessage,
     StepCompleted,
@@ -266,7 +267,9 @@ class World:
     def calls(self) -> list[ExecuteTool]:
         return list(self.messages("tasks.executor"))
 
-    def complete(self, output: Value, task: Task | None = None, cost: Cost | None = None) -> list[Output]:
+    def complete(
+        self, output: Value, task: Task | None = None, cost: Cost | None = None, usage: ModelUsage | None = None
+    ) -> list[Output]:
         task = task or self.tasks[-1]
         return self.feed(
             StepCompleted(
@@ -280,6 +283,7 @@ class World:
                 output_type=type(output).__name__,
                 output=output.model_dump(mode="json"),
                 cost=cost or Cost(calls=1),
+                usage=usage,
             )
         )
 
