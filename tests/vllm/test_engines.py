@@ -61,9 +61,10 @@ async def test_json_schema(engines):
 async def test_tool_calls(engines, choice):
     asked = body(max_tokens=500, temperature=1.0, seed=1, tools=[TOOL], tool_choice=choice)
     _, answer = await ask(engines.replicas[0], asked)
-    [called] = answer["choices"][0]["message"]["tool_calls"]
-    assert called["function"]["name"] == "find_order"
-    assert json.loads(called["function"]["arguments"])["order"] in ("A1", "B2")
+    calls = [call["function"] for call in answer["choices"][0]["message"]["tool_calls"]]
+    assert calls
+    assert {call["name"] for call in calls} == {"find_order"}
+    assert {json.loads(call["arguments"])["order"] for call in calls} <= {"A1", "B2"}
 
 
 @pytest.mark.asyncio

@@ -69,9 +69,9 @@ async def test_json_schema(gateway):
 async def test_tool_calls(gateway):
     asked = request(tools=(TOOL,), tool_choice="required", max_tokens=500, temperature=1.0, seed=1)
     response = await gateway.chat(asked, DEADLINE_S)
-    [called] = response.tool_calls
-    assert called.name == "find_order"
-    assert json.loads(called.arguments)["order"] in ("A1", "B2")
+    assert response.tool_calls
+    assert {call.name for call in response.tool_calls} == {"find_order"}
+    assert {json.loads(call.arguments)["order"] for call in response.tool_calls} <= {"A1", "B2"}
 
 
 @pytest.mark.asyncio
