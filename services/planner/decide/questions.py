@@ -14,6 +14,8 @@ from tandem.packs.model import Node
 
 MAX_TRIES = 3
 MAX_CHOICES = 10
+MAX_CHOICE_ID = 100
+"""A longer one could not come back from a card."""
 YES_NO = {"en": ("Yes", "No"), "zh": ("是", "否")}
 
 
@@ -39,8 +41,9 @@ def build_choices(draft: Draft, plan: Plan, node: Node) -> tuple[Choice, ...]:
     for item in items[:MAX_CHOICES] if isinstance(items, list) else []:
         scope = {"item": item}
         label = fill(draft.pack.say(spec.label, draft.language), scope)
-        if len(canonical_json(item)) <= MAX_FACT_BYTES:
-            found.append(Choice(id=str(evaluate(spec.id, scope)), label=label, value=item))
+        name = str(evaluate(spec.id, scope))
+        if len(canonical_json(item)) <= MAX_FACT_BYTES and len(name) <= MAX_CHOICE_ID:
+            found.append(Choice(id=name, label=label, value=item))
     return tuple(found)
 
 
