@@ -2,120 +2,109 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from tandem.asking import Account, Output, Question, Unfit, ask, typed
 from tandem.contracts.values import Json
-from tandem.errors import InvalidError
+from tandem.errors import InvalidError, Unavailable
 from tandem.packs.compiling.compile import Source
 from tandem.packs.compiling.keep import keep
 from tandem.packs.compiling.verdict import Verdict, judge
 from tandem.packs.compiling.write import flow_text
 from tandem.packs.files import sentence_hash
 from tandem.packs.model import Pack
-from tandem.rpc.ports import ChatRequest, Llm
+from tandem.prompts import Data, Inputs, load
+from tandem.rpc.ports import Llm
 
-PROMPT = "flow.v1"
-MAX_TOKENS = 8_000
-DEADLINE_S = 180.0
-
-
-class _Draft(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+SECONDS = 300.0
 
 
-class DraftEdge(_Draft):
+class FlowInputs(Inputs):
+    """`procedure` is what an author wrote; the rest is the pack's."""
+
+    catalogue: str
+    languages: str
+    procedure: Data
+
+
+FLOW = load(Path(__file__).parent, "flow", FlowInputs)
+
+
+class DraftEdge(Output):
     to: str
     when: str | None = None
 
 
-class DraftNode(_Draft):
+class DraftNode(Output):
     """A node as a model writes it."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
     sentence: int
-    slots: list[str] = []
+    slots: tuple[str, ...] = ()
     any_of: bool = False
-    forget: list[str] = []
+    forget: tuple[str, ...] = ()
     consent: str | None = None
     confirm: str | None = None
     approve: str | None = None
     tool: str | None = None
-    args: dict[str, Json] = {}
+    args: dict[str, Json] = Field(default_factory=dict)
     save: str | None = None
-    text: dict[str, str] = {}
+    text: dict[str, str] = Field(default_factory=dict)
     handover: Literal[True] | None = None
     reason: str | None = None
     skill_group: str | None = None
-    next: list[DraftEdge] = []
-    on_failure: list[DraftEdge] = []
+    next: tuple[DraftEdge, ...] = ()
+    on_failure: tuple[DraftEdge, ...] = ()
 
 
-class DraftFlow(_Draft):
+class DraftFlow(Output):
     """A flow as a model writes it."""
 
     start: str
     nodes: list[DraftNode] = Field(min_length=1, max_length=60)
 
 
-def prompt_text() -> str:
-    return files("tandem.packs.compiling").joinpath("prompts", f"{PROMPT}.md").read_text("utf-8")
-
-
-def prompt_hash() -> str:
-    """Names exactly this wording."""
-    return hashlib.blake2b(prompt_text().encode(), digest_size=8).hexdigest()
-
-
 async def compile_free(pack: Pack, source: Source, llm: Llm) -> Verdict:
     """The model's flow; it is asked once more with what the proof finds.
 
-    Raises Unavailable when nothing can serve, InvalidError when the second answer is no flow either.
+    Raises Unavailable when nothing can serve, InvalidError when the second answer cannot be released either.
     """
-    messages: tuple[tuple[str, str], ...] = (("user", _task(pack, source)),)
-    answer = await _ask(pack, messages, llm)
-    found = _judged(pack, source, answer)
-    if isinstance(found, Verdict) and found.ok:
-        return found
-    errors = found if isinstance(found, str) else "\n".join(str(p) for p in found.problems if p.severity == "error")
-    again = f"That cannot be released. Write the whole object again, without these mistakes:\n{errors}"
-    found = _judged(pack, source, await _ask(pack, (*messages, ("assistant", answer), ("user", again)), llm))
-    if isinstance(found, str):
-        raise InvalidError(f"the model's answer is no flow: {found}")
-    return found
+    answers: list[str] = []
+
+    def read(text: str) -> Verdict:
+        answers.append(text)
+        return _read(pack, source, text)
+
+    inputs = FlowInputs(catalogue=_catalogue(pack), languages=", ".join(pack.languages), procedure=_lines(source))
+    question = Question(FLOW, inputs, DraftFlow.model_json_schema(), read)
+    said = await ask(llm, question, Account(tenant=pack.name, seconds=SECONDS))
+    if said.value is not None:
+        return said.value
+    if not answers:
+        raise Unavailable(said.why)
+    raise InvalidError(f"the model's answer cannot be released: {said.why}")
 
 
-async def _ask(pack: Pack, messages: tuple[tuple[str, str], ...], llm: Llm) -> str:
-    request = ChatRequest(
-        tenant=pack.name,
-        system=prompt_text().replace("{languages}", ", ".join(pack.languages)),
-        messages=messages,
-        schema=DraftFlow.model_json_schema(),
-        max_tokens=MAX_TOKENS,
-        interactive=False,
-    )
-    return (await llm.chat(request, DEADLINE_S)).text
-
-
-def _judged(pack: Pack, source: Source, answer: str) -> Verdict | str:
+def _read(pack: Pack, source: Source, answer: str) -> Verdict:
+    draft = typed(DraftFlow)(answer)
+    nodes = {node.id: _node(node, source) for node in draft.nodes}
+    kept, start = keep(nodes, draft.start, source.nodes)
     try:
-        draft = DraftFlow.model_validate_json(answer)
-        nodes = {node.id: _node(node, source) for node in draft.nodes}
-        kept, start = keep(nodes, draft.start, source.nodes)
-        return judge(pack, source, flow_text(source.name, source.intent, start, kept), "model")
-    except ValidationError as error:
-        return "\n".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:20])
+        verdict = judge(pack, source, flow_text(source.name, source.intent, start, kept), "model")
     except InvalidError as error:
-        return str(error)
+        raise Unfit(str(error)) from error
+    if not verdict.ok:
+        raise Unfit("\n".join(str(problem) for problem in verdict.problems if problem.severity == "error"))
+    return verdict
 
 
 def _node(node: DraftNode, source: Source) -> dict[str, Any]:
     """As a flow's file has it; the hash is of the sentence as it stands."""
-    raw = node.model_dump(exclude={"id", "save", "next", "on_failure"}, exclude_defaults=True)
+    raw = node.model_dump(mode="json", exclude={"id", "save", "next", "on_failure"}, exclude_defaults=True)
     raw["sentence_hash"] = sentence_hash(source.sentences.get(node.sentence, ""))
     if node.save:
         raw["save"] = {node.save: "result"}
@@ -125,7 +114,7 @@ def _node(node: DraftNode, source: Source) -> dict[str, Any]:
     return raw
 
 
-def _task(pack: Pack, source: Source) -> str:
+def _catalogue(pack: Pack) -> str:
     tools = [
         {
             "name": tool.name,
@@ -145,6 +134,8 @@ def _task(pack: Pack, source: Source) -> str:
         "must_be_approved": [rule.tool for rule in policies.approvals],
         "tools": tools,
     }
-    lines = "\n".join(f"{number}. {text}" for number, text in source.sentences.items())
-    words = lines.replace("<", "‹").replace(">", "›")
-    return f"{json.dumps(names, ensure_ascii=False)}\n<procedure>\n{words}\n</procedure>"
+    return json.dumps(names, ensure_ascii=False)
+
+
+def _lines(source: Source) -> str:
+    return "\n".join(f"{number}. {text}" for number, text in source.sentences.items())

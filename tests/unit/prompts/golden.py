@@ -12,6 +12,7 @@ from services.planner.planning import PLAN, REASON, PlanInputs, ReasonInputs
 from services.rag_agent.composition import ANSWER, AnswerInputs
 from services.rag_agent.rewriting import REWRITE, RewriteInputs
 from services.router.second_opinion import CLASSIFY, ClassifyInputs
+from tandem.packs.compiling.free import FLOW, FlowInputs
 from tandem.prompts import Inputs, Prompt
 
 FOLDER = Path(__file__).parent / "golden"
@@ -29,6 +30,7 @@ CASES: list[tuple[Prompt[Any], Inputs]] = [
     (CLASSIFY, ClassifyInputs(taxonomy="- refund: money back\n- delivery: where an order is", message=HOSTILE)),
     (SELECT, SelectInputs(tools=CATALOGUE, goal=HOSTILE, conversation=TALK)),
     (VALUES, ValuesInputs(tool="Tool: find_order\nParameters:\n- order: its number", conversation=TALK)),
+    (FLOW, FlowInputs(catalogue=CATALOGUE, languages="en, zh", procedure=f"1. {HOSTILE}")),
 ]
 
 

@@ -38,5 +38,6 @@ def test_what_others_wrote_stays_in_its_block(prompt: Prompt[Any], inputs: Input
 
 
 def test_every_prompt_has_its_golden_file() -> None:
-    files = {f"{path.parts[-3]}.{path.stem}" for path in ROOT.glob("services/*/prompts/*.md")}
+    found = [*ROOT.glob("services/*/prompts/*.md"), *ROOT.glob("tandem/**/prompts/*.md")]
+    files = {f"{path.parts[-3]}.{path.stem}" for path in found}
     assert files == set(NAMES) == {path.stem for path in FOLDER.glob("*.txt")}
