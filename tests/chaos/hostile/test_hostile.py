@@ -11,13 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from services.executor import policies
-from services.planner.decide import dispatch, walk
+from services.planner.decide import dispatch
 from tandem.chaos.hostile import door
 from tandem.chaos.hostile.case import Case
 from tandem.chaos.hostile.data import OWN, injections
 from tandem.chaos.hostile.run import Report, play
 from tandem.cli.chaos import app
-from tandem.contracts.ticket import Fact
 from tandem.errors import InvalidSettings
 from tandem.packs.load import load_pack
 
@@ -59,30 +58,17 @@ def test_an_executor_that_permits_everything_is_found(monkeypatch: pytest.Monkey
     assert any("nobody was verified" in text for text in play(PACK, TICKETS).breaks)
 
 
-def test_consent_that_nobody_gave_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planner claims a consent, and the executor takes its word."""
-
-    class Claims(dict[str, Fact]):
-        def __missing__(self, name: str) -> Fact:
-            raise KeyError(name)
-
-        def __contains__(self, name: object) -> bool:
-            return super().__contains__(name) or str(name).startswith("_consent:")
-
-        def get(self, name: str, default: Any = None) -> Any:
-            made = Fact(value="q", origin="customer", ref="q", at=1) if name.startswith("_consent:") else default
-            return super().get(name, made)
-
-    real = dispatch.authority
-
-    def claiming(draft: Any, *arguments: Any) -> Any:
-        draft.facts = Claims(draft.facts)
-        return real(draft, *arguments)
-
-    monkeypatch.setattr(dispatch, "authority", claiming)
+def test_a_planner_that_does_not_ask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "permit", permits_everything)
     monkeypatch.setattr(dispatch, "needs_consent", lambda *_: False)
-    monkeypatch.setattr(walk.dispatch, "needs_consent", lambda *_: False)
     assert any("the customer never said yes" in text for text in play(PACK, TICKETS).breaks)
+
+
+def test_the_executor_stands_though_the_planner_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "needs_consent", lambda *_: False)
+    found = play(PACK, TICKETS)
+    assert found.breaks == []
+    assert found.refusals.total() > 0
 
 
 @pytest.mark.asyncio
