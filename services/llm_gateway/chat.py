@@ -305,7 +305,10 @@ class Chat:
     async def _look(self) -> None:
         while True:
             for pool in self.pools.values():
-                await pool.look()
+                try:
+                    await pool.look()
+                except Exception:  # whatever one look meets, there is a next one
+                    logger.exception("looking at replicas failed", extra={"pool": pool.name})
             await asyncio.sleep(POLL_S)
 
 

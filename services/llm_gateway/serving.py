@@ -140,9 +140,7 @@ class Serving:
     async def _attempt(self, pool: ServedPool, replica: Replica, call: Call, question: Question) -> Opened:
         replica.start()
         try:
-            await pool.load_adapter(replica, call.adapter)
-            left = call.deadline - time.monotonic() - MARGIN_S
-            return await self._upstream.open(replica, question, left)
+            return await self._open(pool, replica, call, question)
         except BaseException as error:
             replica.end()
             if isinstance(error, Failed):
@@ -154,6 +152,17 @@ class Serving:
             else:
                 replica.breaker.left()
             raise
+
+    async def _open(self, pool: ServedPool, replica: Replica, call: Call, question: Question) -> Opened:
+        await pool.load_adapter(replica, call.adapter)
+        try:
+            return await self._upstream.open(replica, question, call.deadline - time.monotonic() - MARGIN_S)
+        except Failed as error:
+            if error.outcome != "http_4xx" or call.adapter not in replica.adapters:
+                raise
+        replica.adapters.discard(call.adapter)  # it was started anew, without what had been loaded into it
+        await pool.load_adapter(replica, call.adapter)
+        return await self._upstream.open(replica, question, call.deadline - time.monotonic() - MARGIN_S)
 
 
 async def _first_good(attempts: list[asyncio.Task[Opened]]) -> Opened:

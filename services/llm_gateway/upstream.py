@@ -29,6 +29,9 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 BUSY_S = 0.25
 """How long a full replica is left alone that does not say how long: vLLM, for one."""
 
+PATIENCE_S = 5.0
+"""A caller with less time says nothing of a replica that did not answer in it."""
+
 NEVER = 1e9
 """Seconds beyond which a time limit would be rounded up to a whole one."""
 
@@ -86,7 +89,8 @@ class Upstream:
                 finally:
                     replica.waits.discard(wait)
         except TimeoutError as error:
-            raise Failed("timeout", f"{replica.base} did not answer in time") from error
+            fault = replica.silent or deadline_s >= PATIENCE_S
+            raise Failed("timeout", f"{replica.base} did not answer in time", fault=fault) from error
         except aiohttp.ClientError as error:
             replica.adapters.clear()
             closed = isinstance(error, aiohttp.ServerDisconnectedError)  # perhaps only an idle connection: once more
@@ -129,7 +133,7 @@ class Upstream:
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._open_session().get(url) as response:
-                    return response.status, await response.text()
+                    return response.status, await response.text(errors="replace")
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Failed("connect", f"{url}: {type(error).__name__}") from error
 

@@ -26,6 +26,7 @@ class StubReplica:
         self.retry_after = "0"
         self.seen = []
         self.adapters = {}
+        self.forgotten = set()
         self.running = 0
         self.most_running = 0
         self.left_early = 0
@@ -68,6 +69,8 @@ class StubReplica:
         self.seen.append((dict(request.headers), body))
         self.started.set()
         does = self.does.popleft() if self.does else "answer"
+        if body["model"] in self.forgotten:
+            raise web.HTTPNotFound
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -152,6 +155,7 @@ class StubReplica:
     async def _load(self, request):
         body = await request.json()
         self.adapters[body["lora_name"]] = body["lora_path"]
+        self.forgotten.discard(body["lora_name"])
         return web.Response(text=f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
 
     async def _embeddings(self, request):

@@ -216,6 +216,25 @@ async def test_adapters_are_loaded_once_and_only_those_allowed():
 
 
 @pytest.mark.asyncio
+async def test_a_replica_that_was_started_anew_gets_its_adapter_again():
+    async with served(1, pool={"vllm": True, "adapters": {"tone": "/adapters/tone"}}) as (chat, [replica]):
+        await chat.complete(call(adapter="tone"))
+        replica.forgotten.add("tone")
+        assert (await chat.complete(call(adapter="tone"))).text == "hello"
+        assert not replica.forgotten
+
+
+@pytest.mark.asyncio
+async def test_callers_without_patience_do_not_open_a_breaker():
+    async with served() as (chat, [replica]):
+        replica.does.extend(["hang"] * 4)
+        for _ in range(4):
+            with pytest.raises(Unavailable, match="timeout"):
+                await chat.complete(call(within=0.1))
+        assert (await chat.complete(call())).text == "hello"
+
+
+@pytest.mark.asyncio
 async def test_a_replica_that_does_not_answer_when_asked_is_not_waited_for():
     async with served(2, pool={"vllm": True}) as (chat, made):
         await chat.complete(call(ticket="t"))
