@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.planner.decide import answering, dispatch, walk
-from services.planner.decide.answers import match
+from services.planner.decide.answers import Match, match
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import OPEN, busy, expert_task, handover, resolve, steps_in
 from services.planner.decide.questions import ask_again, pose
@@ -218,6 +218,8 @@ def _not_an_answer(draft: Draft, question: Question, messages: Sequence[Unread],
         _route(draft, messages, route, tries=question.tries)
     elif plan is None:
         ask_again(draft, question, "reask")
+    elif question.kind == "slots" and not question.slots:
+        answering.answer(draft, Match("answer", question))  # an open question: any words answer it
     elif route.out_of_scope >= draft.pack.thresholds.out_of_scope:
         draft.say("reject")
         ask_again(draft, question, "")

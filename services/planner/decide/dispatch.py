@@ -13,6 +13,7 @@ from tandem.contracts.tasks import (
     ExecuteTool,
     Interpret,
     MakePlan,
+    Observation,
     Reason,
     RunProgram,
     Task,
@@ -243,9 +244,19 @@ def make_plan(draft: Draft, step: Step, plan: Plan, route: Route) -> bool:
     )
 
 
-def reason(draft: Draft, step: Step, plan: Plan) -> bool:
+def reason(draft: Draft, step: Step, plan: Plan, observations: tuple[Observation, ...]) -> bool:
     """Ask the planner's model what to do next, with what the plan's steps brought."""
-    return send_task(draft, step, plan, "planner", Reason, goal=plan.goal, facts=_public(draft), recent=_recent(draft))
+    return send_task(
+        draft,
+        step,
+        plan,
+        "planner",
+        Reason,
+        goal=plan.goal,
+        facts=_public(draft),
+        recent=_recent(draft),
+        observations=observations,
+    )
 
 
 def interpret(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from services.planner.decide import answering, dispatch, proposal, walk
+from services.planner.decide import answering, dispatch, proposal, reasoning, walk
 from services.planner.decide.answers import Match
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import expert_task, handover, unknown_outcome
@@ -142,6 +142,7 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
         case "done":
             _evidence(draft, step, result)
             _save(draft, step, plan, result.output)
+            reasoning.note(draft, step, plan, result.output)
             draft.event(
                 "effect_done",
                 step=step.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from services.planner.decide import dispatch, programs
+from services.planner.decide import dispatch, programs, reasoning
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import OPEN, ask_approval, handover, masked, resolve, steps_in
 from services.planner.decide.questions import build_choices, missing_slots, park, pose, slot_text
@@ -200,7 +200,8 @@ def _run_ask(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:
     if any(question.plan == plan.id for question in draft.questions):
         return  # one question at a time; this step waits
     if node is None:
-        pose(draft, step, plan, "slots", step.text)
+        asked = (step.arguments or {}).get("slots")
+        pose(draft, step, plan, "slots", step.text, slots=asked if isinstance(asked, list) else ())
     elif node.choices:
         choices = build_choices(draft, plan, node)
         if choices:
@@ -346,7 +347,7 @@ def follow(draft: Draft, step: Step, succeeded: bool, **more: Any) -> None:
         return
     node = draft.node(step)
     edges = (node.next if succeeded else node.on_failure) if node else ()
-    if not succeeded and not edges:
+    if not succeeded and not edges and not reasoning.set_back(draft, step, plan, more):
         handover(draft, f"failed:{step.name}", say="unsuccessful")
         return
     for target in _taken(draft, plan, edges, bool(node and node.all), more):
@@ -361,6 +362,10 @@ def _go_on(draft: Draft, plan_id: str) -> None:
         return
     plan = _plan(draft, plan_id)
     open_steps = steps_in(plan, *OPEN)
+    if not open_steps and reasoning.wanted(draft, plan):
+        step = add_step(draft, plan_id, "agent", "planner")
+        reasoning.go_on(draft, step, _plan(draft, plan_id))
+        return
     if not open_steps:
         finish_plan(draft, plan)
         return
