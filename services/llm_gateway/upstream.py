@@ -169,6 +169,8 @@ async def _check_status(where: str, response: aiohttp.ClientResponse) -> None:
         raise Failed("busy", f"{where}: HTTP {status}", fault=False, wait_s=BUSY_S if wait is None else wait)
     if status in (400, 413, 422):
         told = (await response.content.read(2_000)).decode("utf-8", "replace")
+        if "context length" in told:  # the next pool may take more
+            raise Failed("too_long", f"{where}: {told[:200]}", fault=False)
         raise InvalidError(f"{where} refuses the request: {told[:200]}")
     raise Failed(f"http_{status // 100}xx", f"{where}: HTTP {status}")
 

@@ -14,7 +14,7 @@ BLOCK = 16
 
 
 class StubReplica:
-    """`does`: what each next call meets, in turn: answer, busy, hang, fail, cut, garbage, shape, refuse, gone. When it is
+    """`does`: what each next call meets, in turn: answer, busy, hang, fail, cut, garbage, shape, refuse, long, gone. When it is
     empty, calls are answered."""
 
     def __init__(self, *, text="hello", tokens=5, delay_s=0.0, first_s=0.0, blocks=100_000):
@@ -89,6 +89,8 @@ class StubReplica:
                 await self.release.wait()
             case "fail":
                 raise web.HTTPInternalServerError(text="out of memory")
+            case "long":
+                raise web.HTTPBadRequest(text="This model's maximum context length is 8192 tokens.")
             case "refuse":
                 raise web.HTTPBadRequest(text="bad schema")
             case "gone":

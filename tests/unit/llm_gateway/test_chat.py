@@ -119,7 +119,7 @@ async def test_a_full_replica_that_does_not_say_for_how_long_is_asked_again_soon
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("fault", ["busy", "fail", "gone", "garbage", "hang", "cut", "shape"])
+@pytest.mark.parametrize("fault", ["busy", "fail", "gone", "garbage", "hang", "cut", "shape", "long"])
 @pytest.mark.asyncio
 async def test_every_fault_of_a_pool_ends_before_the_deadline(fault, stream):
     """Where the caller has seen nothing yet, the next pool answers; else it is told."""
