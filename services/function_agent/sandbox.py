@@ -68,7 +68,7 @@ def _run(
             return _followed(program, calls, state)
     except monty.MontyError as error:
         raise _refused(error) from error
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise Unavailable(f"no process to run programs in: {error}") from error
 
 

@@ -160,6 +160,10 @@ def _tool(pack: Pack, tool: Tool, problems: Problems) -> None:
     if tool.progress:
         poll = pack.tools[tool.progress.poll]
         _arguments_exist({tool.progress.argument: None}, poll, f"{place}.progress.argument", problems)
+    if tool.transport == "mcp" and tool.pinned is None:
+        problems.error(
+            f"{place}.pinned", "is missing; take the tool in with `tandem tool import mcp`, which pins its words"
+        )
     if tool.tool_class == "unsafe" and not any(rule.tool == tool.name for rule in pack.policies.approvals):
         problems.warning(place, "is unsafe and needs no approval; see that policies.yaml means it so")
 

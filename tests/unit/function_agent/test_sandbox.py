@@ -16,7 +16,7 @@ from services.function_agent.sandbox import Limits, Sandbox
 from tandem.contracts.tasks import ProgramCall, ProgramOutput, RunProgram
 from tandem.contracts.ticket import Called
 from tandem.contracts.values import Json, canonical_json
-from tandem.errors import Refused
+from tandem.errors import Refused, Unavailable
 from tandem.packs.model import Program
 from tandem.packs.registry import Packs
 from tests.unit.packs.shop import files, operation, write
@@ -114,6 +114,13 @@ async def test_a_call_too_many() -> None:
     done = [Called(tool="find", arguments={"id": str(i)}, output={}) for i in range(2)]
     with pytest.raises(Refused, match="program-limit"):
         await sandbox().run(code, {}, done, AT)
+
+
+@pytest.mark.asyncio
+async def test_without_a_worker_the_step_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONTY_BIN", "/no/such/worker")
+    with pytest.raises(Unavailable, match="no process to run programs in"):
+        await sandbox().run(program("def main(): return {}"), {}, [], AT)
 
 
 # The handler -----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from examples.cloud_api.store import Store
 from tandem.cli.tool import app
 from tandem.errors import InvalidPack
 from tandem.mcp_link import Described
+from tandem.packs.check import check
 from tandem.packs.files import parse_yaml
 from tandem.packs.imports import approved, from_mcp, from_openapi
 from tandem.packs.load import load_pack
@@ -170,6 +171,11 @@ def test_tools_of_an_mcp_server(pack: Path) -> None:
     assert set(proposal.left_out) == {"a b"}
     again = from_mcp(pack, "desk", [described("pay", description="pay twice")], ())
     assert again.changes == {"pay": "changed", "look": "gone", "put": "gone"}
+
+
+def test_a_tool_of_an_mcp_server_that_nobody_read_is_no_release(pack: Path) -> None:
+    (pack / "tools" / "desk.yaml").write_text("mcp: desk\ntools: {look: {class: read}}\n")
+    assert any("tandem tool import mcp" in problem.message for problem in check(pack))
 
 
 # The commands ----------------------------------------------------------------------------------------------------
