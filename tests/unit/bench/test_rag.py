@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from services.llm_gateway.settings import LlmGatewaySettings
 from services.rag_agent.reranker import Reranker, features, load, reranker_of, save
+from tandem.bench.rag import apis
 from tandem.bench.rag.apis import window_of
-from tandem.bench.rag.data import make_pack, read_operations, read_questions
+from tandem.bench.rag.data import make_pack, read_jobs, read_operations, read_questions
+from tandem.bench.rag.embeddings import CachedEncoder
 from tandem.bench.rag.figures import Answered, page_recall, retrieval
 from tandem.bench.rag.learn import FOLDS, fold_of
 from tandem.brains.learning.boosting import boost
@@ -24,6 +27,7 @@ from tandem.packs.ingest import knowledge
 from tandem.packs.markdown import folded, sections
 from tandem.packs.model import Pack
 from tandem.vectors.base import Hit, Passage
+from tandem.vectors.edge import edge_vectors
 
 DOCS = Path(os.environ.get("TANDEM_DOCS_DATA", Path(__file__).parents[4] / "shared" / "data" / "alibaba_docs"))
 
@@ -143,3 +147,17 @@ if DOCS.exists():
         missing = [one.id for one in questions if not known >= one.gold[one.language]]
         assert len(missing) <= 0.01 * len(questions)
         assert len(Counter(map(fold_of, questions))) == FOLDS
+
+    @pytest.mark.asyncio
+    async def test_operations_are_found_for_jobs(tmp_path: Path) -> None:
+        """All of the catalogue and of the dev jobs; figures when it was written: 54.7 hit@1, 77.9 hit@5."""
+        llm = CachedEncoder(tmp_path / "embeddings.sqlite", LlmGatewaySettings().model_cache)
+        vectors = edge_vectors(tmp_path / "vectors")
+        await apis.index(read_operations(DOCS), "en", vectors, llm)
+        jobs = read_jobs(DOCS, "dev")
+        found = [await apis.find(job, "en", vectors, llm) for job, _ in jobs]
+        await vectors.close()
+        llm.close()
+        hits = [[bool(set(one[:depth]) & gold) for one, (_, gold) in zip(found, jobs, strict=True)] for depth in (1, 5)]
+        assert sum(hits[0]) / len(jobs) > 0.50
+        assert sum(hits[1]) / len(jobs) > 0.74
