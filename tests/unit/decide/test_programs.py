@@ -8,8 +8,8 @@ import pytest
 
 from services.planner.decide.programs import MAX_CALLS_BYTES
 from tandem.contracts.inbox import ResolveUnknown
-from tandem.contracts.tasks import ExecuteTool, ProgramCall, ProgramOutput, RunProgram
-from tandem.contracts.ticket import Status, StepStatus
+from tandem.contracts.tasks import ExecuteTool, PlanProposal, ProgramCall, ProgramOutput, ProposedStep, RunProgram
+from tandem.contracts.ticket import Fact, Status, StepStatus
 from tandem.packs.model import Flow, Intent, Node, Pack, Program
 from tests.unit.decide.world import PACK, World, text, to
 
@@ -206,3 +206,20 @@ def test_the_calls_are_dropped_when_it_is_done() -> None:
     assert len(done) == 3
     assert world.t.facts["total"].value == 1
     assert world.t.plans == ()
+
+
+def test_what_stands_in_the_knowledge_chooses_no_write_by_way_of_a_program(world: World) -> None:
+    assert world.ticket is not None
+    known = Fact(value="a@b.c", origin="knowledge", ref="p1", at=1)
+    world.ticket = world.ticket.model_copy(update={"facts": {**world.ticket.facts, "mentioned": known}})
+    call(world, "cancel", id="o-1")
+    assert world.calls[-1].origins == {"id": "knowledge"}
+
+
+def test_a_models_arguments_are_no_rules() -> None:
+    world = World(pack())
+    world.say("do it all", route={"complexity": "complex"})
+    world.complete(
+        PlanProposal(steps=(ProposedStep(kind="tool", name="cancel", arguments={"id": "o-1"}),), confidence=1.0)
+    )
+    assert world.calls[-1].origins == {"id": "model"}
