@@ -77,7 +77,7 @@ def _by_model(pack: Pack, source: Source, why: str) -> Verdict | str:
 
 def _show(source: Source, result: Verdict | str, console: Console) -> None:
     if isinstance(result, str):
-        console.print(result, markup=False, style="red")
+        typer.echo(result, err=True)
         return
     if result.changed:
         console.print(Syntax(result.diff(), "diff", background_color="default"))

@@ -43,8 +43,8 @@ slots:
 ---
 intent: callback
 ---
-1. Ask what it is about.
-2. Say that somebody will call, and hand over.
+1. Ask for the `topic`.
+2. Say that somebody will call, and hand over: "Thank you. A colleague will call you about {{topic}}."
 """,
     "procedures/callback.flow.yaml": """\
 start: ask
@@ -56,8 +56,8 @@ nodes:
   hand_over:
     sentence: 2
     handover: true
-    reason: wants a call about {{topic}}
-    text: Thank you. A colleague will call you about {{topic}}.
+    reason: wants_a_call
+    text: {{en: "Thank you. A colleague will call you about {{topic}}."}}
 """,
     "policies.yaml": """\
 identity: required        # before writes; then name the tools that establish it in identity_tools

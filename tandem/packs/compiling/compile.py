@@ -103,10 +103,10 @@ def _must_speak(pack: Pack, node: dict[str, Any]) -> None:
     """Raises Mistake: a node that speaks has words, in the procedure or in the present flow."""
     silent = ("tool", "program", "agent", "approve", "slots", "handover")
     if not node.get("text") and not any(node.get(key) for key in silent):
-        words = " and ".join(pack.languages)
+        others = f"; in {', '.join(pack.languages[1:])} they stand in the flow's file" if pack.languages[1:] else ""
         raise Mistake(
             int(node["sentence"]),
-            f'the customer is told or asked something here: add the words, as in: "…" (then {words})',
+            f'the customer is told or asked something here: add the words in quotes, as in: "…"{others}',
         )
 
 

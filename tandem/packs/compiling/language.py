@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from tandem.packs.compiling import text as words_of
@@ -106,7 +106,7 @@ class Language:
     def actions(self, sentence: int, clause: str) -> list[Action]:
         """What a clause without a condition asks for. Raises Mistake."""
         found = [self._action(sentence, piece) for piece in words_of.actions(clause, self._begins)]
-        return [_with_said(found, at) for at, action in enumerate(found) if not _said_by_consent(found, at)]
+        return [_with_said(found, at) for at, action in enumerate(found) if not _said_in_next(found, at)]
 
     def _begins(self, piece: str) -> bool:
         by_means = re.match(r"^(with|by|using)\b", piece)
@@ -250,13 +250,15 @@ def _maker(sentence: int, words: str, said: str | None) -> Callable[..., Action]
     return make
 
 
-def _said_by_consent(found: list[Action], at: int) -> bool:
-    """What is said right before consent is asked is said in the question."""
-    return found[at].verb == "say" and at + 1 < len(found) and found[at + 1].verb == "consent"
+def _said_in_next(found: list[Action], at: int) -> bool:
+    """What is said right before consent is asked, or a person takes over, is said in that very message."""
+    if found[at].verb != "say" or at + 1 >= len(found) or found[at + 1].verb not in ("consent", "hand_over"):
+        return False
+    return found[at].said is None or found[at + 1].said is None
 
 
 def _with_said(found: list[Action], at: int) -> Action:
     action = found[at]
-    if action.verb != "consent" or action.said is not None or at == 0 or not _said_by_consent(found, at - 1):
+    if action.said is not None or at == 0 or not _said_in_next(found, at - 1):
         return action
-    return Action(verb="consent", sentence=action.sentence, words=action.words, said=found[at - 1].said)
+    return replace(action, said=found[at - 1].said)

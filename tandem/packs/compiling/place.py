@@ -191,7 +191,7 @@ class Placer:
         return step
 
     def _hand_over(self, action: Action, steps: Steps) -> Step:
-        reason = "_".join(re.findall(r"[a-z]+", action.words.lower())[:6])
+        reason = "_".join(re.findall(r"[a-z]+", re.sub(r'"[^"]*"', "", action.words).lower())[:6])
         fields: dict[str, Any] = {"handover": True, "reason": reason}
         if action.name:
             fields["skill_group"] = action.name

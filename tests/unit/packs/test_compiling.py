@@ -13,6 +13,7 @@ from tandem.packs.compiling.verdict import judge
 from tandem.packs.files import parse_yaml
 from tandem.packs.load import load_pack
 from tandem.packs.model import Pack
+from tandem.packs.scaffold import new_pack
 
 CLOUD = Path(__file__).parents[3] / "packs" / "cloud_support"
 PROCEDURES = sorted(path.stem for path in (CLOUD / "procedures").glob("*.md"))
@@ -87,6 +88,7 @@ def _with_words(text: str) -> str:
         ("Ask for the order number.", "ask_order_id", {"slots": ["order_id"]}),
         ("Ask for the `instance_id` or the `ip_address`.", "ask_instance_id", {"any_of": True}),
         ('Say "hello" and stop.', "tell_1", {"text": {"en": "hello"}}),
+        ('Say "Wait." and hand over to billing.', "hand_over", {"text": {"en": "Wait."}}),
         ("Hand over to billing.", "hand_over", {"handover": True, "skill_group": "billing"}),
         ('Ask whether it is urgent (`urgent`): "Is it urgent?"', "ask_urgent", {"confirm": "urgent"}),
         ("Look in the knowledge.", "knowledge", {"agent": "rag_agent"}),
@@ -242,3 +244,10 @@ def test_a_change_of_behaviour_is_seen(pack: Pack, change: tuple[str, str]) -> N
     assert change[0] in one.present
     changed = read_compiled(pack, one, one.present.replace(*change))
     assert difference(read_compiled(pack, one, one.present), changed) is not None
+
+
+def test_a_new_packs_procedure_is_in_the_language(tmp_path: Path) -> None:
+    folder = new_pack(tmp_path, "shop")
+    one = read_source(folder, "callback")
+    compiled = compile_words(vocabulary(folder), one)
+    assert parse_yaml(compiled)["nodes"] == parse_yaml(one.present)["nodes"]
