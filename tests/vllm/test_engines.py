@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -123,3 +124,9 @@ def test_model_serve_asks_vllm_about_the_flags(engines_once, tmp_path, engine, s
     assert answer["ok"] is not bool(said)
     assert said in answer["error"]
     assert ADAPTER not in " ".join(answer["command"])  # the gateway loads what it is asked for
+
+
+def test_vllm_takes_what_compose_gives_it(engines_once):
+    file = Path(__file__).parents[2] / "deploy" / "pools.yaml"
+    command = [sys.executable, "-m", "tandem", "model", "serve", "small", "--pools", str(file), "--check"]
+    subprocess.run([*command, "--python", str(engines_once.python)], timeout=300, check=True)
