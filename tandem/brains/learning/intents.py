@@ -22,8 +22,8 @@ BATCH = 64
 RATE = 0.1
 TERMS = 60_000
 HELD_OUT = 5
-FALSE_REJECTIONS = 0.015
-"""Of the messages held out, in scope; the goal is 2 %, so there is some room."""
+FALSE_REJECTIONS = 0.01
+"""Of the messages held out, in scope; the goal is 2 %, and on others it is nearly twice as many as on these."""
 
 UNKNOWN = (0.0,) * 5 + (-30.0,)
 
