@@ -79,17 +79,12 @@ class Chat:
     async def complete(self, call: Call) -> Completion:
         """The whole answer of one call."""
         self._prepare(call)
-        with (
-            telemetry.span(f"{SpanName.CHAT} {call.pool}", attributes={Attribute.MODEL: call.pool}),
-            Counted(call.pool),
-        ):
-            if not (call.grant or self._replay or self._recorder or self._cache.takes(call)):
-                return await self._made(call)
-            question = call.question()
-            if self._replay:
-                return self._replay.answer(question)
-            known = self._cache.get(call, question) if self._cache.takes(call) else None
-            return known or await self._granted(call, question)
+        model = self.pools[call.pool].pool.model
+        with telemetry.span(f"{SpanName.CHAT} {model}", attributes={Attribute.MODEL: model}), Counted(call.pool):
+            completion = await self._completed(call)
+            usage = completion.usage
+            telemetry.annotate({Attribute.INPUT_TOKENS: usage.tokens_in, Attribute.OUTPUT_TOKENS: usage.tokens_out})
+            return completion
 
     async def stream(self, call: Call, *, texts: bool = False) -> AsyncGenerator[Piece]:
         """The answer in pieces; `texts`: with their text. Ending early ends the call at the replica."""
@@ -163,6 +158,15 @@ class Chat:
         self.watch()
 
     # One call, whole ---------------------------------------------------------------------------------------------
+
+    async def _completed(self, call: Call) -> Completion:
+        if not (call.grant or self._replay or self._recorder or self._cache.takes(call)):
+            return await self._made(call)
+        question = call.question()
+        if self._replay:
+            return self._replay.answer(question)
+        known = self._cache.get(call, question) if self._cache.takes(call) else None
+        return replace(known, cost=FREE) if known else await self._granted(call, question)
 
     async def _granted(self, call: Call, question: str) -> Completion:
         """Made once under its grant."""

@@ -60,6 +60,7 @@ def test_a_file_that_is_no_record_is_refused(tmp_path, text):
 
 @pytest.mark.asyncio
 async def test_deterministic_answers_are_remembered_for_their_tenant_alone():
+    costs = []
     async with served(options={"cache": 2}) as (chat, [replica]):
         for tenant, text, more in [
             ("a", "one", {"temperature": 0}),
@@ -70,5 +71,6 @@ async def test_deterministic_answers_are_remembered_for_their_tenant_alone():
             ("a", "two", {"temperature": 0}),  # the first is forgotten
             ("a", "one", {"temperature": 0}),
         ]:
-            await chat.complete(call(text, tenant=tenant, more=more))
+            costs.append((await chat.complete(call(text, tenant=tenant, more=more))).cost.tokens)
     assert len(replica.seen) == 6
+    assert costs == [15, 0, 15, 15, 15, 15, 15]  # what is remembered is free
