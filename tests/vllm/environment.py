@@ -45,8 +45,9 @@ def make_model(python: Path, model: Path, adapter: Path) -> None:
 
 
 def _install(target: Path) -> None:
-    uv = os.environ.get("UV") or shutil.which("uv")
-    assert uv, "uv is needed to make vLLM's environment: `make test-vllm` brings it"
+    found = shutil.which(os.environ.get("UV") or "uv")
+    assert found, "uv is needed to make vLLM's environment: `make test-vllm` brings it"
+    uv = str(Path(found).absolute())  # the Makefile's own stands in a folder of this project
     with tempfile.TemporaryDirectory() as elsewhere:  # this project's settings of uv are not that environment's
         for command in (
             ["venv", "--quiet", "--allow-existing", "--python", sys.executable, str(target)],
