@@ -1,4 +1,4 @@
-"""A small MCP server for tests: started as a command, spoken to over stdio. `WORDS` changes a description."""
+"""A small MCP server for tests, over stdio or on a port. A file beside its record, `.words`, changes a description."""
 
 from __future__ import annotations
 
@@ -41,4 +41,7 @@ if __name__ == "__main__":
     words = record.with_suffix(".words")
     if words.exists():
         server._tool_manager.get_tool("find_order").description = words.read_text(encoding="utf-8")  # type: ignore[union-attr]
-    server.run("stdio")
+    if len(sys.argv) > 2:
+        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+    else:
+        server.run("stdio")

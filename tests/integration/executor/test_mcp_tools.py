@@ -22,6 +22,7 @@ from tandem.errors import Refused
 from tandem.packs.load import load_pack
 from tandem.packs.model import Tool
 from tests.integration.executor.world import make_task
+from tests.integration.platform.processes import free_port
 from tests.unit.packs.shop import files, write
 
 SERVER = Path(__file__).with_name("shop_mcp.py")
@@ -153,6 +154,24 @@ async def test_a_server_that_is_not_there_was_not_called(desk: Desk, server: str
     finally:
         await mcp.close()
     assert (outcome.came, outcome.reason) == (Came.NOT_SENT, "unreachable")
+
+
+@pytest.mark.asyncio
+async def test_a_server_at_an_address(desk: Desk, tmp_path: Path) -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(sys.executable, str(SERVER), str(desk.record), str(port))
+    mcp = McpTools({"desk": f"http://127.0.0.1:{port}/mcp"}, 10_000)
+    call = mcp.prepare(desk.tools["cancel_order"], {"order_id": "o-2"}, "e-2")
+    try:
+        async with asyncio.timeout(60):
+            while (outcome := await call.send(lambda: None)).came is Came.NOT_SENT:
+                await asyncio.sleep(0.2)  # it has not begun to listen
+    finally:
+        await mcp.close()
+        process.terminate()
+        await process.wait()
+    assert (outcome.came, outcome.output) == (Came.DONE, {"cancelled": "o-2"})
+    assert desk.calls == [{"order_id": "o-2", "effect": "e-2"}]
 
 
 @pytest.mark.asyncio
