@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 import uvloop
@@ -20,6 +20,9 @@ from rich.table import Table
 from tandem import telemetry
 from tandem.cli.common import AsJson, console, print_json, quiet, read_settings
 from tandem.settings import Settings
+
+if TYPE_CHECKING:
+    from tandem.bench.star.decisions_run import Wanted
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -95,6 +98,10 @@ def star(
         ),
     ] = 0,
     tasks: Annotated[str, typer.Option(help="Only these procedures, comma-separated.")] = "",
+    brains: Annotated[
+        Literal["rules", "small", "llm", "ladder"],
+        typer.Option(help="decisions: who decides. llm and ladder (small, then llm where unsure) need an endpoint."),
+    ] = "small",
     bus: Annotated[Literal["local", "kafka"], typer.Option(help="kafka: at TANDEM_KAFKA_BOOTSTRAP_SERVERS.")] = "local",
     as_json: AsJson = False,
 ) -> None:
@@ -104,13 +111,18 @@ def star(
         _unseen(data, leave_out, as_json)
         return
     if mode == "decisions":
-        _decisions(data, split, limit, chosen, models, report, as_json)
+        from tandem.bench.star.decisions_run import Wanted
+
+        _decisions(Wanted(data, split, limit, chosen, models, brains), report, as_json)
         return
+    _free(data, split, limit or 40, chosen, bus, as_json)
+
+
+def _free(data: Path, split: str, limit: int, tasks: list[str], bus: str, as_json: bool) -> None:
     from tandem.bench.star.free import run
 
-    limit = limit or 40
     with own_home(bus) as settings:
-        figures = uvloop.run(run(settings, data, split, limit, chosen))
+        figures = uvloop.run(run(settings, data, split, limit, tasks))
     if as_json:
         print_json(figures)
         return
@@ -121,18 +133,19 @@ def star(
     console().print(table)
 
 
-def _decisions(
-    data: Path, split: str, limit: int | None, tasks: list[str], models: Path | None, report: Path | None, as_json: bool
-) -> None:
+def _decisions(wanted: Wanted, report: Path | None, as_json: bool) -> None:
     from tandem.bench.star import decisions_run
 
     with progress("decisions") as update:
-        found = decisions_run.measure(data, split, limit, tasks, models, update)
-    if report is not None:
+        found = decisions_run.measure(wanted, update)
+    if report is not None and found.run.judged:
         report.write_text(decisions_run.page(found), encoding="utf-8")
         typer.echo(f"{report} is written", err=True)
     if as_json:
         print_json(found.figures)
+        return
+    if "reason" in found.figures:
+        typer.echo(f"{wanted.brains}: not measured: {found.figures['reason']}", err=True)
         return
     table = Table("procedure", "points", "next action", "API", "parameter", "call")
     for name, row in {**found.figures["by_task"], "all": found.figures}.items():

@@ -10,11 +10,12 @@ from typing import Any
 from tandem.bench.pipeline import quantile
 from tandem.bench.star.metrics import bleu4, macro_f1, rouge_l
 from tandem.bench.star.points import Point, Recorded
-from tandem.brains.brains import Brains
+from tandem.bench.star.rungs import Decided, Rung
 from tandem.brains.learning.parameters import cold, is_right
 from tandem.brains.normal import is_nothing, operator_of
 from tandem.brains.rejection import OUT_OF_SCOPE
 from tandem.brains.values import Api, Decision
+from tandem.contracts.ticket import Cost
 
 APART = frozenset(("trivia", "spaceship_access_codes", "spaceship_life_support", "weather", "trip_directions"))
 """Games and look-ups, which are no customer service: left out of `service_only`."""
@@ -44,6 +45,8 @@ class Judged:
     warm: Filled | None = None  # of calls: gold keys given
     cold: Filled | None = None
     own: bool = False  # own keys, and all right
+    cost: Cost = field(default_factory=Cost)  # of a model
+    rung: str = "small"
 
     @property
     def ok(self) -> bool:
@@ -56,32 +59,40 @@ class Run:
 
     judged: list[Judged] = field(default_factory=list)
     routed: list[tuple[str, str]] = field(default_factory=list)  # predicted, recorded; after two messages
+    tickets: int = 0
 
 
-def run(brains: Brains, dialogues: Sequence[Recorded], progress: Progress) -> Run:
+def run(brains: Rung, dialogues: Sequence[Recorded], progress: Progress) -> Run:
     done = Run()
-    apis = {one.procedure.api.name: one.procedure.api for one in brains.policy.procedures}
     for number, dialogue in enumerate(dialogues):
         progress(number, len(dialogues))
         if len(dialogue.tasks) == 1:
-            done.routed.append((brains.route(dialogue.start)[0][0], dialogue.start_task))
-        done.judged += [judge(brains, point, apis) for point in dialogue.points]
+            done.routed.append((brains.route(dialogue.start), dialogue.start_task))
+        done.judged += [judge(brains, point) for point in dialogue.points]
+        done.tickets += 1
     return done
 
 
-def judge(brains: Brains, point: Point, apis: dict[str, Api]) -> Judged:
+def judge(brains: Rung, point: Point) -> Judged:
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    decision = brains.decide(point.situation)
+    made = brains.decide(point.situation)
     ms, cpu = 1_000 * (time.perf_counter() - begun), 1_000 * (time.process_time() - begun_cpu)
-    api = apis.get(point.step) if point.kind == "call" else None
-    if api is None:
-        return Judged(point, decision, ms, cpu)
+    api = brains.apis.get(point.step) if point.kind == "call" else None
+    warm, hidden, own = _filled(brains, point, api, made) if api else (None, None, False)
+    return Judged(point, made.decision, ms, cpu, warm, hidden, own, made.cost, made.rung)
+
+
+def _filled(brains: Rung, point: Point, api: Api, made: Decided) -> tuple[Filled, Filled | None, bool]:
+    """Warm, cold, and whether its own keys are right. A rung that fills only as it decides has its own call compared."""
     given = [name for name, value in point.params.items() if not is_nothing(value)]
-    warm = compare(point, api, brains.extractor.fill(point.situation, api, given))
-    hidden = compare(point, api, brains.extractor.fill(cold(point.situation), api, given))
-    own = brains.extractor.fill(point.situation, api)
-    own_right = own.keys() == set(given) and compare(point, api, own).exact
-    return Judged(point, decision, ms, cpu, warm, hidden, own_right)
+    filled = brains.fill(point.situation, api, given)
+    if filled is None:
+        mine = dict(made.decision.params) if made.decision.api == api.name else {}
+        warm = compare(point, api, mine)
+        return warm, None, mine.keys() == set(given) and warm.exact
+    hidden = compare(point, api, brains.fill(cold(point.situation), api, given) or {})
+    own = brains.fill(point.situation, api) or {}
+    return compare(point, api, filled), hidden, own.keys() == set(given) and compare(point, api, own).exact
 
 
 def compare(point: Point, api: Api, filled: dict[str, str]) -> Filled:
@@ -114,10 +125,24 @@ def figures(done: Run, split: str, trained: Iterable[str]) -> dict[str, Any]:
         "routing_accuracy": share(a == b for a, b in done.routed),
         "p50_ms": round(quantile(timings, 0.5), 2),
         "p95_ms": round(quantile(timings, 0.95), 2),
+        **per_ticket(done),
         "cpu_ms_per_decision": round(sum(one.cpu_ms for one in judged) / max(1, len(judged)), 2),
         "unseen": _unseen(unseen) if unseen else None,
         "service_only": rates([one for one in judged if one.point.task not in APART]),
         "by_task": {task: rates([one for one in judged if one.point.task == task]) for task in tasks},
+    }
+
+
+def per_ticket(done: Run) -> dict[str, Any]:
+    """What a ticket (a dialogue) takes: time, a model's tokens and money, and which rungs decided."""
+    tickets, points = max(1, done.tickets), max(1, len(done.judged))
+    rungs = sorted({one.rung for one in done.judged})
+    return {
+        "tickets": done.tickets,
+        "ms_per_ticket": round(sum(one.ms for one in done.judged) / tickets, 1),
+        "tokens_per_ticket": round(sum(one.cost.tokens for one in done.judged) / tickets, 1),
+        "micros_per_ticket": round(sum(one.cost.micros for one in done.judged) / tickets, 1),
+        "decided_by": {name: round(sum(one.rung == name for one in done.judged) / points, 4) for name in rungs},
     }
 
 

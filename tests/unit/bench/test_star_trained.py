@@ -10,6 +10,7 @@ from tandem.bench.star.decisions import figures, run
 from tandem.bench.star.decisions_run import spread
 from tandem.bench.star.models import moments
 from tandem.bench.star.points import read_catalogue, read_points
+from tandem.bench.star.rungs import Small
 from tandem.brains import artefact
 from tandem.brains.learning.train import train
 from tandem.embedded.sentences import Sentences
@@ -29,7 +30,7 @@ if STAR.is_dir():
         artefact.save(tmp_path, trained.brains, trained.steps)
         brains = artefact.load(tmp_path, list(catalogue.values()), embed)
         dialogues = spread(list(read_points(STAR, "dev", catalogue)), LOOKED_AT)
-        found = figures(run(brains, dialogues, lambda done, total: None), "dev", brains.facts["procedures"])
+        found = figures(run(Small(brains), dialogues, lambda done, total: None), "dev", brains.facts["procedures"])
         assert found["next_action_accuracy"] > 0.69
         assert found["api_accuracy"] > 0.84
         assert found["parameter_accuracy"] > 0.78

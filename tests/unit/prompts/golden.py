@@ -12,6 +12,7 @@ from services.planner.planning import PLAN, REASON, PlanInputs, ReasonInputs
 from services.rag_agent.composition import ANSWER, AnswerInputs
 from services.rag_agent.rewriting import REWRITE, RewriteInputs
 from services.router.second_opinion import CLASSIFY, ClassifyInputs
+from tandem.bench.star.large import STEP, StepInputs
 from tandem.packs.compiling.free import FLOW, FlowInputs
 from tandem.prompts import Inputs, Prompt
 
@@ -30,6 +31,7 @@ CASES: list[tuple[Prompt[Any], Inputs]] = [
     (CLASSIFY, ClassifyInputs(taxonomy="- refund: money back\n- delivery: where an order is", message=HOSTILE)),
     (SELECT, SelectInputs(tools=CATALOGUE, goal=HOSTILE, conversation=TALK)),
     (VALUES, ValuesInputs(tool="Tool: find_order\nParameters:\n- order: its number", conversation=TALK)),
+    (STEP, StepInputs(procedures="procedure find_order", today="Monday", conversation=TALK)),
     (FLOW, FlowInputs(catalogue=CATALOGUE, languages="en, zh", procedure=f"1. {HOSTILE}")),
 ]
 
