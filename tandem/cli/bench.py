@@ -102,10 +102,12 @@ def star(
         Literal["rules", "small", "llm", "ladder"],
         typer.Option(help="decisions: who decides. llm and ladder (small, then llm where unsure) need an endpoint."),
     ] = "small",
-    bus: Annotated[Literal["local", "kafka"], typer.Option(help="kafka: at TANDEM_KAFKA_BOOTSTRAP_SERVERS.")] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded."""
+    """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded.
+
+    free: over the local bus, or with TANDEM_BUS=kafka over that at TANDEM_KAFKA_BOOTSTRAP_SERVERS.
+    """
     chosen = [task for task in tasks.split(",") if task]
     if leave_out:
         _unseen(data, leave_out, as_json)
@@ -115,13 +117,13 @@ def star(
 
         _decisions(Wanted(data, split, limit, chosen, models, brains), report, as_json)
         return
-    _free(data, split, limit or 40, chosen, bus, as_json)
+    _free(data, split, limit or 40, chosen, as_json)
 
 
-def _free(data: Path, split: str, limit: int, tasks: list[str], bus: str, as_json: bool) -> None:
+def _free(data: Path, split: str, limit: int, tasks: list[str], as_json: bool) -> None:
     from tandem.bench.star.free import run
 
-    with own_home(bus) as settings:
+    with own_home(os.environ.get("TANDEM_BUS", "local")) as settings:
         figures = uvloop.run(run(settings, data, split, limit, tasks))
     if as_json:
         print_json(figures)
