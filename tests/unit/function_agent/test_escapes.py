@@ -93,7 +93,7 @@ async def test_an_attempt_that_succeeded_would_be_found() -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("made", ["main", "range(10**9)", "print"])
+@pytest.mark.parametrize("made", ["main", "range(10**9)"])
 async def test_what_is_no_json_leaves_the_sandbox_as_a_short_text(made: str) -> None:
     sandbox = Sandbox(LIMITS, at_once=1)
     program = Program(name="attempt", tools=(), code=f"def main(): return {{'got': {made}}}")
