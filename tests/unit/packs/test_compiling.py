@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tandem.packs.compiling.compile import NotInLanguage, Source, compile_words, read_compiled, read_source, vocabulary
 from tandem.packs.compiling.same import difference
@@ -228,6 +229,35 @@ def test_wording_is_kept_where_the_procedure_puts_nothing_in_quotes(pack: Pack) 
     assert again["nodes"]["which"]["text"] == {"en": "Which?", "zh": "哪个？"}
     said = parse_yaml(compile_words(pack, source('Ask for the `order_id`: "Number?"', present=worded)))
     assert said["nodes"]["which"]["text"] == {"en": "Number?", "zh": "哪个？"}
+
+
+def test_wording_stays_with_its_case(pack: Pack) -> None:
+    """Two hand-overs of one sentence are told apart by when they are come to, whatever their order in the file."""
+    one = read_source(CLOUD, "filing_progress")
+    flow = parse_yaml(one.present)
+    turned = flow["nodes"].pop("not_looked_up")
+    other = Source(
+        one.name,
+        one.intent,
+        one.sentences,
+        yaml.safe_dump({**flow, "nodes": {**flow["nodes"], "not_looked_up": turned}}),
+    )
+    again = parse_yaml(compile_words(pack, other))["nodes"]
+    assert {name: again[name]["text"] for name in ("not_found", "not_looked_up")} == {
+        name: parse_yaml(one.present)["nodes"][name]["text"] for name in ("not_found", "not_looked_up")
+    }
+    assert again["look_up"]["on_failure"][0]["to"] == "not_looked_up"
+
+
+def test_wording_is_not_given_to_another_case(pack: Pack) -> None:
+    """A hand-over of a new sentence takes no words from one of two that stood elsewhere."""
+    one = read_source(CLOUD, "cannot_connect")
+    sentences = dict(one.sentences) | {len(one.sentences) + 1: "Hand over to engineers."}
+    before = parse_yaml(one.present)["nodes"]
+    after = parse_yaml(compile_words(pack, Source(one.name, one.intent, sentences, one.present)))["nodes"]
+    assert {name: node.get("text") for name, node in after.items() if name in before} == {
+        name: node.get("text") for name, node in before.items()
+    }
 
 
 @pytest.mark.parametrize(
