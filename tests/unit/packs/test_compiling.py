@@ -281,3 +281,13 @@ def test_a_new_packs_procedure_is_in_the_language(tmp_path: Path) -> None:
     one = read_source(folder, "callback")
     compiled = compile_words(vocabulary(folder), one)
     assert parse_yaml(compiled)["nodes"] == parse_yaml(one.present)["nodes"]
+
+
+def test_nodes_that_do_the_same_keep_their_own_words(pack: Pack) -> None:
+    """Two handovers of one sentence are told apart by how they are reached, in whatever order the file has them."""
+    one = read_source(CLOUD, "filing_progress")
+    data = parse_yaml(one.present)
+    turned = {name: data["nodes"][name] for name in reversed(data["nodes"])}
+    present = yaml.safe_dump({**data, "nodes": turned}, allow_unicode=True)
+    again = parse_yaml(compile_words(pack, Source(one.name, one.intent, one.sentences, present)))
+    assert again["nodes"] == data["nodes"]
