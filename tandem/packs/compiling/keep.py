@@ -26,35 +26,45 @@ def keep(nodes: Nodes, start: str, present: Nodes) -> tuple[Nodes, str]:
 
 
 def _twins(nodes: Nodes, present: Nodes) -> dict[str, str]:
-    """New name → the present node that does the same: first one that is reached alike, of the same sentence, else wherever it
-    is."""
+    """New name → the present node that does the same: of the same sentence, the one that is come to in the same cases;
+    else the only one there is, so that no wording is given to another case."""
     found: dict[str, str] = {}
-    ways, ways_there = _ways(nodes), _ways(present)
-    for exact, alike in ((True, True), (True, False), (False, True), (False, False)):
-        for name, node in nodes.items():
-            same = [
-                other
-                for other, there in present.items()
-                if other not in found.values()
-                and _does(there, exact) == _does(node, exact)
-                and (not alike or ways[name] == ways_there[other])
-            ]
-            if name not in found and same:
-                found[name] = same[0]
+    cases, present_cases = _cases(nodes), _cases(present)
+    for name, node in nodes.items():
+        same = _alike(node, present, found, exact=True)
+        if same:
+            found[name] = max(same, key=lambda other: len(cases[name] & present_cases[other]))
+    for name, node in nodes.items():
+        same = _alike(node, present, found, exact=False) if name not in found else []
+        rivals = [o for o, other in nodes.items() if o not in found and _does(other, False) == _does(node, False)]
+        if len(same) == len(rivals) == 1:
+            found[name] = same[0]
     return found
 
 
-def _ways(nodes: Nodes) -> dict[str, set[Hashable]]:
-    """How each node is reached: from what, by success or failure, on which condition."""
-    found: dict[str, set[Hashable]] = {name: set() for name in nodes}
+def _alike(node: dict[str, Any], present: Nodes, found: dict[str, str], *, exact: bool) -> list[str]:
+    taken = set(found.values())
+    return [name for name, there in present.items() if name not in taken and _does(there, exact) == _does(node, exact)]
+
+
+def _cases(nodes: Nodes) -> dict[str, set[str]]:
+    """In which cases each node is come to: the conditions of the edges to it, `else` where there is none."""
+    found: dict[str, set[str]] = {name: set() for name in nodes}
     for node in nodes.values():
         for key in ("next", "on_failure"):
-            edges = node.get(key) or []
-            for edge in edges if isinstance(edges, list) else [edges]:
-                to, when = (edge, "") if isinstance(edge, str) else (edge.get("to"), edge.get("when") or "")
-                if to in found:
-                    found[to].add((_does(node, exact=False), key, _VISITS.sub("visits", str(when))))
+            for edge in _edges(node.get(key)):
+                when = _VISITS.sub("visits", edge.get("when", "else"))
+                found.setdefault(edge["to"], set()).add(f"{key} {when}")
     return found
+
+
+def _edges(edges: Any) -> list[dict[str, str]]:
+    """A name alone, a list of edges, or what is begun together."""
+    if isinstance(edges, str):
+        return [{"to": edges}]
+    if isinstance(edges, dict):
+        return [{"to": name} for name in edges.get("all", ())]
+    return list(edges or ())
 
 
 def _does(node: dict[str, Any], exact: bool) -> Hashable:
