@@ -89,41 +89,30 @@ def star(
         typer.Option(help="Folder of trained models; without it they are trained first, and kept.", exists=True),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="decisions: also write a page with tables and plots.")] = None,
-    leave_out: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=6,
-            help="Instead: train without so many groups of procedures in turn, and decide under these. Long.",
-        ),
-    ] = 0,
     tasks: Annotated[str, typer.Option(help="Only these procedures, comma-separated.")] = "",
     brains: Annotated[
         Literal["rules", "small", "llm", "ladder"],
         typer.Option(help="decisions: who decides. llm and ladder (small, then llm where unsure) need an endpoint."),
     ] = "small",
+    bus: Annotated[
+        Literal["local", "kafka"], typer.Option(help="free: over which bus; kafka at TANDEM_KAFKA_BOOTSTRAP_SERVERS.")
+    ] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded.
-
-    free: over the local bus, or with TANDEM_BUS=kafka over that at TANDEM_KAFKA_BOOTSTRAP_SERVERS.
-    """
+    """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded."""
     chosen = [task for task in tasks.split(",") if task]
-    if leave_out:
-        _unseen(data, leave_out, as_json)
-        return
     if mode == "decisions":
         from tandem.bench.star.decisions_run import Wanted
 
         _decisions(Wanted(data, split, limit, chosen, models, brains), report, as_json)
         return
-    _free(data, split, limit or 40, chosen, as_json)
+    _free(data, split, limit or 40, chosen, bus, as_json)
 
 
-def _free(data: Path, split: str, limit: int, tasks: list[str], as_json: bool) -> None:
+def _free(data: Path, split: str, limit: int, tasks: list[str], bus: str, as_json: bool) -> None:
     from tandem.bench.star.free import run
 
-    with own_home(os.environ.get("TANDEM_BUS", "local")) as settings:
+    with own_home(bus) as settings:
         figures = uvloop.run(run(settings, data, split, limit, tasks))
     if as_json:
         print_json(figures)
@@ -156,7 +145,13 @@ def _decisions(wanted: Wanted, report: Path | None, as_json: bool) -> None:
     console().print(table)
 
 
-def _unseen(data: Path, rounds: int, as_json: bool) -> None:
+@app.command("star-unseen")
+def star_unseen(
+    data: Annotated[Path, typer.Option(help="STAR's folder.", exists=True)],
+    rounds: Annotated[int, typer.Option(min=1, max=6, help="How many of the six groups of procedures.")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Train without a group of procedures, decide under these, and go on with the next group. Long."""
     from tandem.bench.star.unseen import measure_unseen
     from tandem.embedded.sentences import Sentences
 
