@@ -22,7 +22,7 @@ LOOKED_AT = 20
 if STAR.is_dir():
 
     def test_a_part_of_star(tmp_path: Path) -> None:
-        """A minute or two; figures of this part when it was written: 73 next action, 89 API, 82 parameter, 59 whole call."""
+        """A minute or two; figures of this part: 71 next action, 85 API; of the extractor before it learnt what is unsaid: 82, 59."""
         embed = Sentences()
         catalogue = read_catalogue(STAR)
         recorded = moments(one for one in read_points(STAR, "train", catalogue) if one.id % PART == 0)
@@ -31,8 +31,8 @@ if STAR.is_dir():
         brains = artefact.load(tmp_path, list(catalogue.values()), embed)
         dialogues = spread(list(read_points(STAR, "dev", catalogue)), LOOKED_AT)
         found = figures(run(Small(brains), dialogues, lambda done, total: None), "dev", brains.facts["procedures"])
-        assert found["next_action_accuracy"] > 0.69
-        assert found["api_accuracy"] > 0.84
+        assert found["next_action_accuracy"] > 0.67
+        assert found["api_accuracy"] > 0.81
         assert found["parameter_accuracy"] > 0.78
         assert found["call_exact"] > 0.53
         assert found["routing_accuracy"] > 0.9
