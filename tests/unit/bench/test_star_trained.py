@@ -22,7 +22,7 @@ LOOKED_AT = 20
 if STAR.is_dir():
 
     def test_a_part_of_star(tmp_path: Path) -> None:
-        """A minute or two; figures of this part: 71 next action, 85 API; of the extractor before it learnt what is unsaid: 82, 59."""
+        """A minute or two; figures of this part: 71 next action, 85 API; of an earlier extractor: 82 parameter, 59 whole call."""
         embed = Sentences()
         catalogue = read_catalogue(STAR)
         recorded = moments(one for one in read_points(STAR, "train", catalogue) if one.id % PART == 0)
