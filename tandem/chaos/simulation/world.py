@@ -100,11 +100,11 @@ texts:
 """,
     "intents.yaml": """\
 - {name: reset, description: Reset an account, scenario: operate, procedure: reset, label: reset, patterns: ['\\breset\\b'],
-   examples: {en: [please reset my account]}}
+   examples: {en: [please reset it]}}
 - {name: pay, description: Charge an account, scenario: operate, procedure: pay, label: payment, patterns: ['\\bpay\\b'],
    examples: {en: [I want to pay]}}
 - {name: look, description: Look at an account, scenario: operate, procedure: look, label: look, patterns: ['\\blook\\b'],
-   examples: {en: [look at my account]}}
+   examples: {en: [please look at it]}}
 - {name: ask, description: A question, scenario: consult, label: question, patterns: ['\\bsnapshots\\b'],
    examples: {en: [how long are snapshots kept]}}
 """,
