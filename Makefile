@@ -4,6 +4,9 @@ UV_HOME := .cache/uv-bootstrap
 UV_VERSION := uv>=0.13,<0.14
 UV := $(shell command -v uv 2>/dev/null || echo $(UV_HOME)/bin/uv)
 BIN := .venv/bin
+# The distribution's interpreter where it has one that fits: it is built with optimisations that save a sixth of the processor
+# time of one compiled by hand. Otherwise uv takes what it finds.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11))
 PYTEST_ARGS ?=
 
 .PHONY: help demo test test-k8s test-vllm lint up proto schemas clean
@@ -19,7 +22,7 @@ $(UV_HOME)/bin/uv:
 		|| (echo "install uv (https://docs.astral.sh/uv/) or your system's python3-venv, then try again" >&2; false)
 
 .venv/.synced: pyproject.toml uv.lock | $(if $(findstring $(UV_HOME),$(UV)),$(UV_HOME)/bin/uv)
-	$(UV) sync --frozen --quiet
+	$(UV) sync --frozen --quiet $(if $(PYTHON),--python $(PYTHON))
 	@touch $@
 
 demo: .venv/.synced  ## Start the whole platform in one process and play every example conversation
