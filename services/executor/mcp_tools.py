@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from services.executor.schemas import problem
 from services.executor.tools import Came, Guard, Outcome, TooLate, as_object
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 EFFECT = "tandem/effect"
 """The key of a call's `_meta` that carries the effect's id: a server that knows it can tell a repeated call."""
+_OPENING_S = 60
+"""A server that has not opened its session by then is ended; calls give up earlier, each by its own timeout."""
 
 
 class McpTools:
@@ -51,44 +56,64 @@ class McpTools:
 
 
 class _Link:
-    """The session with one server. A task of its own enters and leaves it, as its library wants it."""
+    """The session with one server, opened anew after it was dropped or broke."""
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._task: asyncio.Task[None] | None = None
-        self._ready: asyncio.Future[Client] | None = None
-        self._over = asyncio.Event()
+        self._session: _Session | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def client(self) -> Client:
-        if self._task is None or self._task.done() or self._over.is_set():
-            self._over = asyncio.Event()
-            self._ready = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._hold(self._ready, self._over), name="mcp")
-        assert self._ready is not None
-        return await asyncio.shield(self._ready)
+        if self._session is None or self._session.over:
+            self._session = _Session()
+            task = asyncio.create_task(self._session.hold(self._server), name="mcp")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(self._session.ready)
 
     def drop(self) -> None:
         """Forget the session; the next call opens another."""
-        self._over.set()
+        if self._session is not None:
+            self._session.end()
 
     async def close(self) -> None:
-        self._over.set()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Wait until every server that was started has ended, those of dropped sessions too."""
+        self.drop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _hold(self, ready: asyncio.Future[Client], over: asyncio.Event) -> None:
+
+class _Session:
+    """One session. A task of its own enters and leaves it, as its library wants it.
+
+    It ends by its scope and never by cancelling its task: that would defeat the shield under which the library stops the
+    server's process, and the process would stay.
+    """
+
+    def __init__(self) -> None:
+        self.ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._scope = anyio.CancelScope(deadline=anyio.current_time() + _OPENING_S)
+
+    @property
+    def over(self) -> bool:
+        return self._scope.cancel_called
+
+    def end(self) -> None:
+        self._scope.cancel()
+
+    async def hold(self, server: str) -> None:
         try:
-            async with connect(self._server) as client:
-                ready.set_result(client)
-                await over.wait()
-        except Exception as error:  # a foreign program: whatever it does, it has no session with us
+            with self._scope:
+                async with connect(server) as client:
+                    self._scope.deadline = math.inf
+                    self.ready.set_result(client)
+                    await anyio.sleep_forever()
+        except Exception:  # a foreign program: whatever it does, it has no session with us
             logger.warning("no session with an MCP server", exc_info=True)
-            if not ready.done():
-                ready.set_exception(ConnectionError(type(error).__name__))
         finally:
-            over.set()
-            ready.cancel()
+            self.end()
+            if not self.ready.done():
+                self.ready.set_exception(ConnectionError("the server did not open a session"))
+                self.ready.exception()  # seen, should no call ask any more
 
 
 class McpCall:

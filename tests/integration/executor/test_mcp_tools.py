@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shlex
 import sys
@@ -85,6 +86,17 @@ async def desk(tmp_path: Path, taken_in: str) -> AsyncIterator[Desk]:
     (desk.pack / "tools" / "desk.yaml").write_text(taken_in)
     yield desk
     await desk.mcp.close()
+    assert processes_of(str(desk.record)) == []
+
+
+def processes_of(argument: str) -> list[int]:
+    """The processes that were started with this argument and have not ended."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if argument.encode() in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found
 
 
 @pytest.mark.asyncio
@@ -145,7 +157,7 @@ async def test_an_answer_too_large_is_unreadable(desk: Desk) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("server", ["/no/such/command", "http://127.0.0.1:9", "true"])
+@pytest.mark.parametrize("server", ["/no/such/command", "http://127.0.0.1:9", "true", "sleep 321.5"])
 async def test_a_server_that_is_not_there_was_not_called(desk: Desk, server: str) -> None:
     mcp = McpTools({"desk": server}, 10_000)
     tool = desk.tools["cancel_order"].model_copy(update={"timeout_ms": 3_000})
@@ -154,6 +166,7 @@ async def test_a_server_that_is_not_there_was_not_called(desk: Desk, server: str
     finally:
         await mcp.close()
     assert (outcome.came, outcome.reason) == (Came.NOT_SENT, "unreachable")
+    assert processes_of("321.5") == []
 
 
 @pytest.mark.asyncio
