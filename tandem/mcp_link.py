@@ -19,6 +19,9 @@ MAX_TOOLS = 500
 MAX_WORDS = 1_000
 """Characters of a description that are taken, shown to people and compared; no more of it is ever used."""
 _MAX_PAGES = 20
+_HTTP_S = 30.0
+_STREAM_S = 300.0
+"""How long a stream of the server may be silent; a call gives up earlier, by its tool's timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +36,35 @@ class Described:
     idempotent: bool
 
 
+def at_an_address(server: str) -> bool:
+    """Whether the server is called, and not started as a command."""
+    return server.startswith(("http://", "https://"))
+
+
 @asynccontextmanager
-async def connect(server: str) -> AsyncIterator[Client]:
+async def connect(server: str, token: str = "") -> AsyncIterator[Client]:
     """A session with the server at an http(s) address, or with the command that is started for it.
 
-    Raises InvalidSettings without the extra, OSError if the command cannot be started.
+    `token` is the bearer token of a server that is called. Raises InvalidSettings without the extra, and for a token of a
+    command; OSError if the command cannot be started.
     """
     try:
+        import httpx2
         from mcp import Client, StdioServerParameters, stdio_client
+        from mcp.client.streamable_http import streamable_http_client
     except ImportError as error:
         raise InvalidSettings("MCP servers need `pip install tandem[mcp]`") from error
-    if server.startswith(("http://", "https://")):
-        async with Client(server, cache=None) as client:
+    if at_an_address(server):
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        timeout = httpx2.Timeout(_HTTP_S, read=_STREAM_S)
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
+            Client(streamable_http_client(server, http_client=http), cache=None) as client,
+        ):
             yield client
         return
+    if token:
+        raise InvalidSettings("a token is for an MCP server at an address, not for a command")
     command, *arguments = shlex.split(server) or [""]
     if not command:
         raise InvalidSettings("an MCP server is an http(s) address or a command")

@@ -57,7 +57,7 @@ class Door:
 def build(settings: ExecutorSettings, wiring: Wiring) -> Service:
     """The service. Servers' addresses and secrets that tools name are read from the environment."""
     http = HttpTools(os.environ, settings.answer_bytes)
-    mcp = McpTools(settings.mcp_servers, settings.answer_bytes)
+    mcp = McpTools(settings.mcp_servers, settings.answer_bytes, settings.mcp_tokens)
     bus, clock = wiring.bus(), wiring.clock
     world = World(
         bus=bus,

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from pydantic import SecretStr
 
 from services.executor.schemas import problem
 from services.executor.tools import Came, Guard, Outcome, TooLate, as_object
 from tandem.contracts.values import Json, canonical_json
-from tandem.errors import Refused
-from tandem.mcp_link import connect, described
+from tandem.errors import InvalidSettings, Refused
+from tandem.mcp_link import at_an_address, connect, described
 from tandem.packs.model import Tool
 from tandem.packs.pins import pin
 from tandem.text import one_line
@@ -37,8 +38,18 @@ _OPENING_S = 60
 class McpTools:
     """Makes calls of MCP servers, by the names that the deployment gives them."""
 
-    def __init__(self, servers: Mapping[str, str], max_answer_bytes: int) -> None:
-        self._links = {name: _Link(server) for name, server in servers.items()}
+    def __init__(
+        self, servers: Mapping[str, str], max_answer_bytes: int, tokens: Mapping[str, SecretStr] | None = None
+    ) -> None:
+        """Raises InvalidSettings for a token of a server that is not there."""
+        tokens = tokens or {}
+        if unknown := sorted(tokens.keys() - servers.keys()):
+            raise InvalidSettings(f"TANDEM_MCP_TOKENS names {', '.join(unknown)}; TANDEM_MCP_SERVERS does not")
+        if commands := sorted(name for name in tokens if not at_an_address(servers[name])):
+            raise InvalidSettings(
+                f"TANDEM_MCP_TOKENS: {', '.join(commands)} is a command, and has to find its own token"
+            )
+        self._links = {name: _Link(server, tokens.get(name, SecretStr(""))) for name, server in servers.items()}
         self._max_answer_bytes = max_answer_bytes
 
     def prepare(self, tool: Tool, arguments: Mapping[str, Json], effect: str) -> McpCall:
@@ -58,15 +69,16 @@ class McpTools:
 class _Link:
     """The session with one server, opened anew after it was dropped or broke."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, token: SecretStr) -> None:
         self._server = server
+        self._token = token
         self._session: _Session | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def client(self) -> Client:
         if self._session is None or self._session.over:
             self._session = _Session()
-            task = asyncio.create_task(self._session.hold(self._server), name="mcp")
+            task = asyncio.create_task(self._session.hold(self._server, self._token), name="mcp")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(self._session.ready)
@@ -100,10 +112,10 @@ class _Session:
     def end(self) -> None:
         self._scope.cancel()
 
-    async def hold(self, server: str) -> None:
+    async def hold(self, server: str, token: SecretStr) -> None:
         try:
             with self._scope:
-                async with connect(server) as client:
+                async with connect(server, token.get_secret_value()) as client:
                     self._scope.deadline = math.inf
                     self.ready.set_result(client)
                     await anyio.sleep_forever()

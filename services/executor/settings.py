@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from tandem.settings import Settings
 
@@ -22,4 +22,7 @@ class ExecutorSettings(Settings):
     python_tools: tuple[str, ...] = Field((), description="Python modules whose functions packs may call (JSON list)")
     mcp_servers: dict[str, str] = Field(
         {}, description="MCP servers by the name that packs give them: an address or a command (JSON object)"
+    )
+    mcp_tokens: dict[str, SecretStr] = Field(
+        {}, description="bearer tokens of those at an address, by the same names (JSON object)"
     )

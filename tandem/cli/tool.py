@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import urllib.request
@@ -17,10 +18,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from tandem.cli.common import quiet
-from tandem.errors import InvalidPack
+from tandem.errors import InvalidPack, InvalidSettings, Unavailable
 from tandem.mcp_link import Described, connect, described
 from tandem.packs.files import parse_yaml
 from tandem.packs.imports import Proposal, approved, from_mcp, from_openapi
+from tandem.text import one_line
 
 app = typer.Typer(help="Take tools in, and approve what they say of themselves.", no_args_is_help=True)
 take_in = typer.Typer(
@@ -63,13 +65,16 @@ def mcp(
     source: Annotated[str, typer.Argument(help="The command that starts the server, or its http(s) address.")],
     pack: Folder,
     name: Annotated[str, typer.Option("--name", help="What packs call the server; the file in tools/.")],
+    token_env: Annotated[str, typer.Option(help="The variable that holds the bearer token of an address.")] = "",
     only: Only = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Take tools of an MCP server in. The executor finds it by its name, in TANDEM_MCP_SERVERS."""
     quiet()
-    tools = asyncio.run(_described(source))
+    if token_env and not os.environ.get(token_env):
+        raise InvalidSettings(f"the variable {token_env} is not set")
+    tools = asyncio.run(_described(source, os.environ.get(token_env, "")))
     _decide(from_mcp(pack, _slug(name), tools, only or ()), yes, as_json)
     setting = json.dumps({_slug(name): source})
     typer.echo(f"The executor needs TANDEM_MCP_SERVERS='{setting}'", err=True)
@@ -158,12 +163,21 @@ def _server(document: dict[str, Any]) -> str:
     return url if url.startswith(("http://", "https://")) else ""
 
 
-async def _described(source: str) -> list[Described]:
+async def _described(source: str, token: str) -> list[Described]:
     try:
-        async with asyncio.timeout(CONNECT_S), connect(source) as client:
+        async with asyncio.timeout(CONNECT_S), connect(source, token) as client:
             return list((await described(client)).values())
-    except (OSError, TimeoutError) as error:
-        raise InvalidPack(source, [f"no MCP server answers there: {type(error).__name__} {error}"]) from error
+    except InvalidSettings:
+        raise
+    except Exception as error:  # a foreign program and its library raise anything
+        raise Unavailable(f"no MCP server answers at {source!r}: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """The first error of a group, in a line."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return one_line(f"{type(error).__name__} {error}", 300)
 
 
 def _slug(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from services.executor import answers
 from services.executor.mcp_tools import McpTools
 from services.executor.tools import Came, Outcome, TooLate
 from tandem.cli.tool import app
-from tandem.errors import Refused
+from tandem.errors import InvalidSettings, Refused, Unavailable
 from tandem.packs.load import load_pack
 from tandem.packs.model import Tool
 from tests.integration.executor.world import make_task
@@ -169,22 +171,63 @@ async def test_a_server_that_is_not_there_was_not_called(desk: Desk, server: str
     assert processes_of("321.5") == []
 
 
-@pytest.mark.asyncio
-async def test_a_server_at_an_address(desk: Desk, tmp_path: Path) -> None:
+@contextlib.asynccontextmanager
+async def at_an_address(record: Path, token: str) -> AsyncIterator[str]:
+    """The server on a port, listening."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(sys.executable, str(SERVER), str(desk.record), str(port))
-    mcp = McpTools({"desk": f"http://127.0.0.1:{port}/mcp"}, 10_000)
-    call = mcp.prepare(desk.tools["cancel_order"], {"order_id": "o-2"}, "e-2")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), str(record), str(port), env={**os.environ, "SHOP_TOKEN": token}
+    )
     try:
         async with asyncio.timeout(60):
-            while (outcome := await call.send(lambda: None)).came is Came.NOT_SENT:
-                await asyncio.sleep(0.2)  # it has not begun to listen
+            while True:
+                with contextlib.suppress(ConnectionError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    break
+                await asyncio.sleep(0.1)
+        writer.close()
+        yield f"http://127.0.0.1:{port}/mcp"
     finally:
-        await mcp.close()
         process.terminate()
         await process.wait()
-    assert (outcome.came, outcome.output) == (Came.DONE, {"cancelled": "o-2"})
+
+
+@pytest.mark.asyncio
+async def test_a_server_at_an_address_is_called_with_its_token(desk: Desk) -> None:
+    async with at_an_address(desk.record, "t0p-secret") as address:
+        outcomes = []
+        for tokens in ({}, {"desk": SecretStr("wrong")}, {"desk": SecretStr("t0p-secret")}):
+            mcp = McpTools({"desk": address}, 10_000, tokens)
+            try:
+                outcomes.append(
+                    await mcp.prepare(desk.tools["cancel_order"], {"order_id": "o-2"}, "e-2").send(lambda: None)
+                )
+            finally:
+                await mcp.close()
+    assert [outcome.came for outcome in outcomes] == [Came.NOT_SENT, Came.NOT_SENT, Came.DONE]
+    assert outcomes[2].output == {"cancelled": "o-2"}
     assert desk.calls == [{"order_id": "o-2", "effect": "e-2"}]
+
+
+@pytest.mark.asyncio
+async def test_tools_are_taken_in_with_a_token(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with at_an_address(desk.record, "t0p-secret") as address:
+        take = ["import", "mcp", address, "--pack", str(desk.pack), "--name", "desk", "--yes", "--json"]
+        refused = await asyncio.to_thread(CliRunner().invoke, app, take)
+        assert isinstance(refused.exception, Unavailable)
+        monkeypatch.setenv("DESK_TOKEN", "t0p-secret")
+        taken = await asyncio.to_thread(CliRunner().invoke, app, [*take, "--token-env", "DESK_TOKEN"])
+    # The same tools as over stdio: nothing has changed.
+    assert {tool["change"] for tool in json.loads(taken.stdout)["tools"]} == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("server", "tokens", "said"),
+    [("python -m shop", {"shop": "t"}, "TANDEM_MCP_TOKENS names shop"), ("python -m shop", {"desk": "t"}, "a command")],
+)
+def test_a_token_is_of_a_server_at_an_address(server: str, tokens: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidSettings, match=said):
+        McpTools({"desk": server}, 10_000, {name: SecretStr(token) for name, token in tokens.items()})
 
 
 @pytest.mark.asyncio
