@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,15 +16,18 @@ from tandem import telemetry
 from tandem.contracts.tasks import Task
 from tandem.contracts.ticket import Cost
 from tandem.contracts.values import derive_id
-from tandem.errors import InvalidError, Misshapen, Unavailable
+from tandem.errors import Exhausted, InvalidError, Misshapen, Unavailable
 from tandem.prompts import InputsT, Prompt, block
-from tandem.rpc.ports import ChatRequest, Llm, ToolTurn
+from tandem.rpc.ports import ChatRequest, ChatResponse, Llm, Models, ToolTurn
 from tandem.telemetry import Attribute, SpanName, names
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+
+Chat: TypeAlias = Callable[[ChatRequest, float], Awaitable[ChatResponse]]
+Hear: TypeAlias = Callable[[str], Awaitable[None]]
 
 ATTEMPTS = 2
 """The second one is told what was wrong with the first."""
@@ -106,11 +111,40 @@ class Question(Generic[InputsT, T]):
 
 async def ask(llm: Llm, question: Question[InputsT, T], account: Account) -> Said[T]:
     """The model's answer, read and checked; a wrong one is sent back once, while there is time and budget."""
+    return await _asked(llm.chat, question, account)
+
+
+async def ask_aloud(llm: Models, question: Question[InputsT, T], account: Account, hear: Hear) -> Said[T]:
+    """As `ask`; and while the model writes, `hear` is given all that it has written so far, before any check."""
+    return await _asked(partial(_heard, llm, hear), question, account)
+
+
+async def _heard(llm: Models, hear: Hear, request: ChatRequest, deadline: float) -> ChatResponse:
+    """A streamed answer. One that breaks off has no second replica behind it: it is asked for again, whole."""
+    until = asyncio.get_running_loop().time() + deadline
+    text = ""
+    try:
+        async with aclosing(llm.stream(request, deadline)) as deltas:
+            async for delta in deltas:
+                if delta.last is not None:
+                    return delta.last
+                text += delta.text
+                await hear(text)
+        raise Unavailable("the stream ended without an answer")
+    except (Exhausted, Misshapen):
+        raise
+    except Unavailable:
+        if not text:
+            raise
+    return await llm.chat(request, deadline=until - asyncio.get_running_loop().time())
+
+
+async def _asked(chat: Chat, question: Question[InputsT, T], account: Account) -> Said[T]:
     prompt = question.prompt
     with telemetry.span(
         f"{SpanName.ASK} {prompt.name}", attributes={Attribute.PROMPT: prompt.name, Attribute.PROMPT_HASH: prompt.hash}
     ):
-        said, outcome = await _ask(llm, question, account)
+        said, outcome = await _ask(chat, question, account)
     telemetry.count(names.PROMPTS, prompt.name, outcome)
     if said.value is None:
         log.info(
@@ -131,7 +165,7 @@ def typed(model: type[M]) -> Callable[[str], M]:
     return read
 
 
-async def _ask(llm: Llm, question: Question[InputsT, T], account: Account) -> tuple[Said[T], str]:
+async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> tuple[Said[T], str]:
     loop = asyncio.get_running_loop()
     until = loop.time() + account.seconds
     cost, why, ref = Cost(), "no time", ""
@@ -142,7 +176,7 @@ async def _ask(llm: Llm, question: Question[InputsT, T], account: Account) -> tu
             break
         try:
             async with asyncio.timeout(left):
-                response = await llm.chat(question.request(account, wrong=wrong), deadline=left)
+                response = await chat(question.request(account, wrong=wrong), left)
             cost, ref = cost + response.cost, question.prompt.ref
             return Said(question.read(response.text), cost, ref), "repaired" if attempt else "answered"
         except Unfit as error:

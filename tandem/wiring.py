@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tandem.bus.base import Bus
     from tandem.packs.registry import Packs
     from tandem.redis import Redis
-    from tandem.rpc.ports import Llm, Memory
+    from tandem.rpc.ports import Memory, Models
     from tandem.vectors.base import Vectors
 
 
@@ -44,8 +44,8 @@ class Wiring:
         redis: Redis = self._get("redis", self._build_redis)
         return redis
 
-    def llm(self) -> Llm:
-        llm: Llm = self._get("llm", self._build_llm)
+    def llm(self) -> Models:
+        llm: Models = self._get("llm", self._build_llm)
         return llm
 
     def memory(self) -> Memory:
@@ -98,7 +98,7 @@ class Wiring:
         self._closers.append(redis.close)
         return redis
 
-    def _build_llm(self) -> Llm:
+    def _build_llm(self) -> Models:
         from tandem.rpc.clients import GrpcLlm
 
         client = GrpcLlm(self.settings.llm_gateway_target, self.settings.service_token.get_secret_value())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from pydantic import Field
+from pydantic_core import from_json
 
+from services.rag_agent.grounds import OVERLAP, Grounds
 from services.rag_agent.ranking import Ranked, telling_terms
 from tandem.asking import Output, Question, Unfit, typed
 from tandem.contracts.customer import CitationPart
@@ -29,12 +32,9 @@ MAX_GIVEN = 4_000
 """Characters of a passage that a model is given; of a longer one, its best window."""
 
 MAX_CITED = 3
-OVERLAP = 2
-"""Terms that an answer must share with each passage it cites, and each of its sentences with the passages together."""
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _ITEM = re.compile(r"^(\s*([-*+]|\d+[.)])\s|\s{2,}\S)")  # a list's item, or what belongs to one
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 
 class AnswerInputs(Inputs):
@@ -47,11 +47,11 @@ class AnswerInputs(Inputs):
 
 
 class Grounded(Output):
-    """What a model answers from the passages."""
+    """What a model answers from the passages. Citations before the text: each sentence can be checked once it is written."""
 
     supported: bool
-    text: str = Field(max_length=MAX_WRITTEN)
     citations: tuple[int, ...] = Field(max_length=MAX_CITED)
+    text: str = Field(max_length=MAX_WRITTEN)
 
 
 ANSWER = load(Path(__file__).parent, "answer", AnswerInputs)
@@ -143,6 +143,12 @@ def _quote(passage: str, answer: str) -> str:
 
 def question(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> Question[AnswerInputs, Answer]:
     """Ask a model for an answer from these passages."""
+    inputs = _inputs(task, pack, ranked)
+    reader = partial(read, question=task.question, ranked=ranked, told=_told(inputs))
+    return Question(ANSWER, inputs, Grounded.model_json_schema(), reader)
+
+
+def _inputs(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> AnswerInputs:
     passages = [
         {
             "number": number,
@@ -151,17 +157,16 @@ def question(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> Ques
         }
         for number, one in enumerate(ranked, 1)
     ]
-    inputs = AnswerInputs(
+    return AnswerInputs(
         language=task.language,
         style=pack.say(pack.reply_style, task.language) if pack.reply_style else "",
         question=task.question,
         passages=json.dumps(passages, ensure_ascii=False),
     )
-    return Question(ANSWER, inputs, Grounded.model_json_schema(), partial(read, question=task.question, ranked=ranked))
 
 
-def read(text: str, question: str, ranked: Sequence[Ranked]) -> Answer:
-    """The model's answer, if what it cites was given to it and says it. Raises Unfit."""
+def read(text: str, question: str, ranked: Sequence[Ranked], told: str = "") -> Answer:
+    """The model's answer, if what it cites was given to it and says it. `told`: what the model alone is told. Raises Unfit."""
     said = typed(Grounded)(text)
     if not said.supported:
         return Answer()
@@ -172,10 +177,49 @@ def read(text: str, question: str, ranked: Sequence[Ranked]) -> Answer:
     for number, one in zip(dict.fromkeys(said.citations), cited, strict=True):
         if len(words & set(terms(one.passage.text))) < OVERLAP:
             raise Unfit(f"citations: the text says nothing of passage {number}")
-    _check_grounds(written, question, cited)
+    Grounds(question, cited, told).check(written)
     citations = tuple(citation(number, one, written) for number, one in enumerate(cited, 1))
     support = max(one.support for one in cited)
     return Answer(text=written, citations=citations, supported=True, confidence=round(support, 3))
+
+
+@dataclass(slots=True)
+class Telling:
+    """What of an answer can be told while a model writes it: sentences that pass the checks of the whole answer."""
+
+    question: str
+    ranked: Sequence[Ranked]
+    told: str
+    text: str = ""
+    _grounds: Grounds | None = None
+
+    def hear(self, written: str) -> bool:
+        """All that is written so far; true when there is more to tell."""
+        try:
+            said = from_json(written, allow_partial="trailing-strings")
+            if not isinstance(said, dict) or said.get("supported") is not True or next(reversed(said)) != "text":
+                return False  # of a text before its citations nothing can be said
+            if self._grounds is None:
+                cited = _cited([int(number) for number in said.get("citations", ())], self.ranked)
+                self._grounds = Grounds(self.question, cited, self.told)
+            text = as_written(str(said["text"])).lstrip()
+        except (ValueError, TypeError):  # not yet, or never, what was asked for
+            return False
+        if not text.startswith(self.text):
+            return False  # another attempt
+        more = self._grounds.sound(text[len(self.text) :])
+        self.text += more
+        return bool(more)
+
+
+def telling(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> Telling:
+    """For the answer to `question` of the same passages."""
+    return Telling(task.question, ranked, _told(_inputs(task, pack, ranked)))
+
+
+def _told(inputs: AnswerInputs) -> str:
+    system, _ = ANSWER.render(inputs)
+    return system
 
 
 def _cited(numbers: Sequence[int], ranked: Sequence[Ranked]) -> list[Ranked]:
@@ -183,21 +227,3 @@ def _cited(numbers: Sequence[int], ranked: Sequence[Ranked]) -> list[Ranked]:
     if not numbers or not all(1 <= number <= len(ranked) for number in numbers):
         raise Unfit(f"citations: name the passages used, by their numbers from 1 to {len(ranked)}")
     return [ranked[number - 1] for number in dict.fromkeys(numbers)]
-
-
-def _check_grounds(written: str, question: str, cited: Sequence[Ranked]) -> None:
-    """Each sentence shares words with the passages, and every number stands there or in the question. Raises Unfit."""
-    source = "\n".join(" ".join((one.passage.title, *one.passage.heading, one.passage.text)) for one in cited)
-    known = set(terms(source))
-    numbers = set(_NUMBER.findall(written)) - _list_numbers(written)
-    made_up = numbers - set(_NUMBER.findall(f"{source}\n{question}"))
-    if made_up:
-        raise Unfit(f"text: {', '.join(sorted(made_up))} stands in no passage cited")
-    for sentence in sentences(written):
-        said = telling_terms(sentence)
-        if len(said & known) < min(OVERLAP, len(said)):
-            raise Unfit(f"text: no passage cited says: {sentence[:120]}")
-
-
-def _list_numbers(written: str) -> set[str]:
-    return set(re.findall(r"^\s*(\d+)[.)]\s", written, re.MULTILINE))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.rag_agent import composition, rewriting
+from services.rag_agent.drafts import Drafts
 from services.rag_agent.ranking import Ranked, rank, supported
 from services.rag_agent.reranker import Reranker, reranker_of
 from tandem.agent import Handler, Result
-from tandem.asking import Account, ask
+from tandem.asking import Account, Said, ask, ask_aloud
 from tandem.contracts.tasks import Answer, AnswerQuestion, Task
 from tandem.errors import Unavailable
 from tandem.packs.model import Pack
@@ -49,48 +51,65 @@ class Found:
     by_meaning: bool
 
 
+Write: TypeAlias = Callable[[Sequence[Ranked]], Awaitable[Said[Answer]]]
+"""Has a model write the answer from these passages."""
+
+
 async def answer_question(
-    task: AnswerQuestion, packs: Packs, llm: Llm, vectors: Vectors, policy: AnswerPolicy
+    task: AnswerQuestion, packs: Packs, llm: Llm, vectors: Vectors, policy: AnswerPolicy, drafts: Drafts | None = None
 ) -> Result:
     """The cheapest answer that the knowledge supports; below the pack's threshold, none."""
     pack = packs.get(task.pack, task.pack_hash)
     ranked = await retrieve(task, pack, llm, vectors, policy)
-    if policy.model_s <= 0 or _support(ranked) >= pack.thresholds.answer:
-        return await compose(task, pack, ranked, llm, policy)
-    return await _in_other_words(task, pack, ranked, llm, vectors, policy)
-
-
-async def _in_other_words(
-    task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, vectors: Vectors, policy: AnswerPolicy
-) -> Result:
-    """Search again for what a model makes of the question. What is found may be about something else: only a model that is
-    given the customer's own question may answer from it; extraction may not."""
-    abstained = Answer(confidence=round(_support(ranked), 3))
+    write = writer(task, pack, llm, policy, drafts)
+    if write is None or _support(ranked) >= pack.thresholds.answer:
+        return await compose(task, pack, ranked, write)
     asked = await ask(llm, rewriting.question(task), Account.of(task, policy.rewrite_s))
+    abstained = Answer(confidence=round(_support(ranked), 3))
     if asked.value is None:
         return Result(abstained, cost=asked.cost, rung="small")
     again = await retrieve(task.model_copy(update={"question": asked.value, "recent": ()}), pack, llm, vectors, policy)
     if _support(again) < pack.thresholds.answer:
         return Result(abstained, cost=asked.cost, rung="large", prompt=asked.prompt)
-    said = await ask(llm, composition.question(task, pack, again[:GIVEN_TO_MODEL]), Account.of(task, policy.model_s))
+    # What other words find may be about something else: only a model that is given the customer's own question may answer
+    # from it; extraction may not.
+    said = await write(again)
     return Result(
         said.value or abstained, cost=asked.cost + said.cost, rung="large", prompt=said.prompt or asked.prompt
     )
+
+
+def writer(
+    task: AnswerQuestion, pack: Pack, llm: Llm, policy: AnswerPolicy, drafts: Drafts | None = None
+) -> Write | None:
+    """None: no model is asked. With `drafts` the customer may see the answer while it is written."""
+    if policy.model_s <= 0:
+        return None
+    account = Account.of(task, policy.model_s)
+
+    async def write(ranked: Sequence[Ranked]) -> Said[Answer]:
+        given = ranked[:GIVEN_TO_MODEL]
+        asked = composition.question(task, pack, given)
+        if drafts is None or not drafts.wanted(task):
+            return await ask(llm, asked, account)
+        return await ask_aloud(drafts.llm, asked, account, drafts.draft(task, pack, given).hear)
+
+    return write
 
 
 def _support(ranked: Sequence[Ranked]) -> float:
     return max((one.support for one in ranked[:2]), default=0.0)
 
 
-async def compose(task: AnswerQuestion, pack: Pack, ranked: list[Ranked], llm: Llm, policy: AnswerPolicy) -> Result:
+async def compose(task: AnswerQuestion, pack: Pack, ranked: list[Ranked], write: Write | None) -> Result:
     """The answer from these passages."""
     support = _support(ranked)
     if support < pack.thresholds.answer:
         return Result(Answer(confidence=round(support, 3)), rung="small")
     extracted = composition.extract(task.question, ranked)
-    if policy.model_s <= 0:
+    if write is None:
         return Result(extracted, rung="small")
-    said = await ask(llm, composition.question(task, pack, ranked[:GIVEN_TO_MODEL]), Account.of(task, policy.model_s))
+    said = await write(ranked)
     if said.value is None:
         return Result(extracted, cost=said.cost, rung="small")
     return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)

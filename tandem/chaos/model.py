@@ -16,6 +16,9 @@ from tandem.chaos.plan import Model
 HANG_S: Final = 60.0
 """Longer than any caller waits."""
 
+PIECE: Final = 16
+"""Characters of a streamed answer's pieces."""
+
 FILING: Final = "ICP2026-00871"
 """A filing that the example business system knows."""
 
@@ -64,6 +67,8 @@ class ScriptedModel:
         if does == "cut":
             text = text[: len(text) // 2]
         usage = {"prompt_tokens": 100, "completion_tokens": 20}
+        if asked.get("stream"):
+            return await _streamed(request, asked["model"], text, usage)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         return web.json_response({"model": asked["model"], "choices": [choice], "usage": usage})
 
@@ -82,6 +87,20 @@ class ScriptedModel:
         return "answer"
 
 
+async def _streamed(request: web.Request, model: str, text: str, usage: dict[str, int]) -> web.StreamResponse:
+    """The same answer in pieces."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for at in range(0, len(text), PIECE):
+        choice = {"index": 0, "delta": {"content": text[at : at + PIECE]}, "finish_reason": None}
+        await response.write(b"data: " + json.dumps({"model": model, "choices": [choice]}).encode() + b"\n\n")
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    for last in ({"model": model, "choices": [choice]}, {"model": model, "choices": [], "usage": usage}):
+        await response.write(b"data: " + json.dumps(last).encode() + b"\n\n")
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
 def answer(asked: dict[str, Any], wrong: bool) -> Any:
     """What a good model would say to this request; `wrong`: another tool than the one that helps, and it changes things."""
     schema = asked.get("response_format", {}).get("json_schema", {}).get("schema", {"type": "string"})
@@ -89,6 +108,8 @@ def answer(asked: dict[str, Any], wrong: bool) -> Any:
     names = schema.get("properties", {})
     if "steps" in names:
         return _plan(said, wrong)
+    if "facts" in names:
+        return _note(said)
     if "citations" in names:
         return _grounded(said)
     return _any(schema)
@@ -108,9 +129,19 @@ def _grounded(said: str) -> dict[str, Any]:
     try:
         text = str(json.loads(said.rpartition("<passages>")[2].partition("</passages>")[0])[0]["text"])
     except (ValueError, LookupError, TypeError):
-        return {"supported": False, "text": "", "citations": []}
+        return {"supported": False, "citations": [], "text": ""}
     sentences = re.split(r"(?<=[.!?])\s+", text)
-    return {"supported": True, "text": " ".join(sentences[:2])[:400], "citations": [1]}
+    return {"supported": True, "citations": [1], "text": " ".join(sentences[:2])[:400]}
+
+
+def _note(said: str) -> dict[str, Any]:
+    """What the customer wrote first."""
+    try:
+        lines = json.loads(said.rpartition("<conversation>")[2].partition("</conversation>")[0])
+        text = next(str(line["text"]) for line in lines if line["who"] == "customer")
+    except (ValueError, LookupError, TypeError, StopIteration):
+        text = ""
+    return {"summary": text[:300], "facts": []}
 
 
 def _any(schema: dict[str, Any]) -> Any:

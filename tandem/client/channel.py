@@ -77,7 +77,7 @@ class Incoming:
 
     @property
     def draft(self) -> bool:
-        """A draft is void without its final; the next one, or the final, replaces it."""
+        """Void without a final: the next draft of its id replaces it, and the next final all that was shown as drafts."""
         return self.reply.state == "draft"
 
     async def __aenter__(self) -> Self:

@@ -85,18 +85,22 @@ class _Stage:
     async def receipts(self) -> list[str]:
         return [message.reply for _, message in await self.sent() if isinstance(message, DeliveryReceipt)]
 
-    async def reply(self, id: str, *, turn: int = 1, channel: str = "", tenant: str = TENANT) -> None:
-        """The platform replies with the id as text."""
+    async def reply(
+        self, id: str, *, turn: int = 1, channel: str = "", tenant: str = TENANT, draft: tuple[str, int] | None = None
+    ) -> None:
+        """The platform replies with the id as text. `draft`: as a draft of that id, the how manyth."""
         name = channel or self.channel
         message = Reply(
-            id=id,
+            id=draft[0] if draft else id,
             tenant=tenant,
             channel=name,
             thread=THREAD,
             conversation=self.conversation,
             ticket="ticket-1",
             turn=turn,
-            seq=1,
+            seq=draft[1] if draft else 1,
+            state="draft" if draft else "final",
+            after=0 if draft else None,
             parts=(ReplyText(text=id),),
         )
         envelope = Envelope(
@@ -177,6 +181,20 @@ async def _others_replies_are_not_shown(stage: _Stage) -> str | None:
     return await stage.shows("r-3")
 
 
+async def _drafts_are_void(stage: _Stage) -> str | None:
+    """Drafts may be shown or not; the final is shown either way, once, and nothing of its drafts after it."""
+    for number in (1, 2):
+        await stage.reply(f"draft {number}", draft=("d-1", number))
+    await stage.reply("r-1")
+    await stage.reply("draft 3", draft=("d-1", 3))
+    await stage.reply("r-2")
+    await stage.until(lambda: _true(any(text == "r-2" for _, text in stage.adapter.shown())))
+    shown = [text for _, text in stage.adapter.shown()]
+    told = [text for text in shown if not text.startswith("draft")]
+    late = [text for text in shown[shown.index("r-1") :] if text.startswith("draft")] if "r-1" in shown else []
+    return None if told == ["r-1", "r-2"] and not late and "draft 3" not in shown else f"shown were {shown}"
+
+
 async def _receipts_follow(stage: _Stage) -> str | None:
     await stage.reply("r-1")
     problem = await stage.shows("r-1")
@@ -204,6 +222,7 @@ CHECKS: dict[str, Callable[[_Stage], Awaitable[str | None]]] = {
     "a reply is shown once": _duplicates_are_not_shown,
     "a turn below the highest is not shown": _old_turns_are_not_shown,
     "replies of others are not shown": _others_replies_are_not_shown,
+    "a final makes its drafts void": _drafts_are_void,
     "a receipt follows": _receipts_follow,
     "what failed is shown again": _what_failed_is_shown_again,
 }

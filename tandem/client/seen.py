@@ -14,6 +14,7 @@ MAX_IDS = 512
 @dataclass(slots=True)
 class _Ticket:
     turn: int = 0
+    final: int = 0  # the turn's highest seq of a final
     ids: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
 
@@ -27,7 +28,7 @@ class Seen:
     def admit(self, reply: Reply) -> bool:
         """True if the reply should be shown: of the highest turn so far, and not seen before.
 
-        A final makes its drafts void; a draft that comes after its final is not shown.
+        A final makes the drafts before it void: one that comes late is not shown.
         """
         ticket = self._tickets.setdefault(reply.ticket, _Ticket())
         self._tickets.move_to_end(reply.ticket)
@@ -35,7 +36,12 @@ class Seen:
             self._tickets.popitem(last=False)
         if reply.turn < ticket.turn:
             return False
-        ticket.turn = reply.turn
+        if reply.turn > ticket.turn:
+            ticket.turn, ticket.final = reply.turn, 0
+        if reply.state == "final":
+            ticket.final = max(ticket.final, reply.seq)
+        elif reply.after is not None and reply.after < ticket.final:
+            return False
         key = reply.id if reply.state == "final" else f"{reply.id}#{reply.seq}"
         if key in ticket.ids or reply.id in ticket.ids:
             return False

@@ -120,9 +120,10 @@ ReplyPart: TypeAlias = Annotated[
 
 
 class Reply(Message, name="reply"):
-    """What the customer is shown. Drafts (streaming deltas, card progress) are void without the owner's final.
+    """What the customer is shown. Drafts (an answer while it is written, card progress) are void without the owner's final.
 
-    A reader drops whatever belongs to a turn below the highest it has seen (`tandem.client` does).
+    A reader drops whatever belongs to a turn below the highest it has seen, and a draft whose `after` is below the seq of a
+    final it has seen (`tandem.client` does both). Drafts of one id replace one another: each holds all that is written so far.
     """
 
     id: str
@@ -134,6 +135,7 @@ class Reply(Message, name="reply"):
     turn: int
     seq: int  # order inside the turn
     state: Literal["final", "draft"] = "final"
+    after: int | None = None  # of a draft: the seq of the turn's last final before it; a later final makes it void
     author: str = "bot"  # or "expert:<id>"
     parts: tuple[ReplyPart, ...]
     question: str | None = None  # id of the question this reply asks

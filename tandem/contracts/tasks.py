@@ -74,6 +74,7 @@ class AnswerQuestion(Task, name="answer-question"):
 
     question: str
     recent: tuple[Line, ...] = ()
+    drafts_after: int | None = None  # the answer may be shown while it is written, as drafts after this seq; None: not
 
 
 class AssembleCall(Task, name="assemble-call"):

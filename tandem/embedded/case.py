@@ -28,6 +28,7 @@ class Case:
     said: list[tuple[str, str]] = field(default_factory=list)  # (message id, text) of the customer
     replies: list[Reply] = field(default_factory=list)
     cards: dict[str, CardPart] = field(default_factory=dict)
+    drafts: list[Reply] = field(default_factory=list)  # answers while they were written
     events: list[Event] = field(default_factory=list)
     taken_in: set[str] = field(default_factory=set)  # ids of messages that reached the ticket
     tasks: dict[str, ExpertTask] = field(default_factory=dict)
@@ -45,7 +46,9 @@ class Case:
                 if all(reply.id != message.id for reply in self.replies):
                     self.replies.append(message)
             case Reply():
-                self.cards.update({part.card: part for part in message.parts if part.kind == "card"})
+                cards = {part.card: part for part in message.parts if part.kind == "card"}
+                self.cards.update(cards)
+                self.drafts += [] if cards else [message]
             case TicketEvents() if message.ticket != self.ticket or message.version > self.version:
                 self._follow(message)
             case ExpertTask():

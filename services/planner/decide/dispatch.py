@@ -235,7 +235,17 @@ def authority(draft: Draft, step: Step, plan: Plan, arguments_hash: str) -> Auth
 
 
 def answer_question(draft: Draft, step: Step, plan: Plan, service: str) -> bool:
-    return send_task(draft, step, plan, service, AnswerQuestion, question=plan.goal, recent=_recent(draft))
+    after = draft.seq if _answer_is_reply(draft, step, plan) else None
+    return send_task(
+        draft, step, plan, service, AnswerQuestion, question=plan.goal, recent=_recent(draft), drafts_after=after
+    )
+
+
+def _answer_is_reply(draft: Draft, step: Step, plan: Plan) -> bool:
+    """Whether the customer will be told the answer as it is: nobody sees it before, and it is not kept for a later step."""
+    node, intent = draft.node(step), draft.pack.intents.get(plan.intent or "")
+    kept = node is not None and bool(node.save)
+    return draft.owner == "bot" and not kept and (intent is None or intent.autonomy != "suggest")
 
 
 def make_plan(draft: Draft, step: Step, plan: Plan, route: Route) -> bool:

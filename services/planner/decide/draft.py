@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from services.planner.decide.links import without_foreign_links
 from services.planner.decide.texts import sentence
 from tandem.contracts.customer import Reply, ReplyPart, ReplyText
 from tandem.contracts.events import Event, ExpertTask, TicketEvents
@@ -30,10 +29,11 @@ from tandem.contracts.ticket import (
 )
 from tandem.contracts.topics import CUSTOMER_REPLIES, EXPERT_TASKS, TICKET_EVENTS
 from tandem.contracts.values import Json, Millis, canonical_json, derive_id
+from tandem.links import MASK as MASK
+from tandem.links import without_foreign_links
 from tandem.packs.expressions import fill
 from tandem.packs.model import Flow, Node, Pack, Texts
 
-MASK = "•••"
 
 _EVENTS = TypeAdapter(tuple[Event, ...])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.llm_gateway.settings import LlmGatewaySettings
 from services.rag_agent import reranker as artefact
-from services.rag_agent.handlers import AnswerPolicy, candidates, compose, ranked
+from services.rag_agent.handlers import AnswerPolicy, candidates, compose, ranked, writer
 from services.rag_agent.reranker import Reranker
 from tandem.bench.rag import apis
 from tandem.bench.rag.data import Language, Question, make_pack, read_jobs, read_operations, read_questions
@@ -120,7 +120,8 @@ async def _answered(library: Library, searched: Searched, reranker: Reranker | N
     pack = library.packs[searched.question.language]
     began = time.perf_counter()
     order = ranked(searched.found, reranker, POLICY)
-    result = await compose(_task(searched.question), pack, order, library.llm, POLICY)
+    task = _task(searched.question)
+    result = await compose(task, pack, order, writer(task, pack, library.llm, POLICY))
     took = searched.ms + 1_000 * (time.perf_counter() - began)
     answer = result.value if isinstance(result.value, Answer) else Answer()
     return Answered(searched.question, [one.passage for one in order], answer, took)

@@ -216,7 +216,7 @@ class Case:
         handler = HANDLERS[type(task)]
         wanted = list(inspect.signature(handler).parameters)[1:]
         policy = AnswerPolicy() if type(task) in RAG_AGENT else ModelPolicy()
-        injected = {**self._injected, "policy": policy}
+        injected = {**self._injected, "policy": policy, "drafts": None}
         try:
             answer = await handler(task, **{name: injected[name] for name in wanted})
         except (InvalidError, RetryableError) as error:

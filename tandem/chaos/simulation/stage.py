@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -66,6 +66,10 @@ class NoModel:
             raise Unavailable("no model in the simulation")
 
         return away
+
+    async def stream(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+        for delta in await self.chat():
+            yield delta
 
 
 class Member:

@@ -18,7 +18,7 @@ from tandem.bus.local import LocalBus
 from tandem.channels import write_channels
 from tandem.client import Channel, Tandem
 from tandem.client.conformance import NotConforming, check
-from tandem.contracts.customer import CustomerMessage, MediaPart, Reply, ReplyText
+from tandem.contracts.customer import CustomerMessage, DeliveryReceipt, MediaPart, Reply, ReplyText
 from tandem.contracts.message import Envelope, read_body, read_envelope
 from tandem.contracts.topics import TOPICS
 from tandem.contracts.values import conversation_id
@@ -46,7 +46,7 @@ async def sent(bus):
     return found
 
 
-async def answer(bus, id, *, turn=1, state="final", thread="room"):
+async def answer(bus, id, *, turn=1, state="final", thread="room", seq=1, after=None):
     conversation = conversation_id("acme", "webhook", thread)
     message = Reply(
         id=id,
@@ -56,8 +56,9 @@ async def answer(bus, id, *, turn=1, state="final", thread="room"):
         conversation=conversation,
         ticket="t1",
         turn=turn,
-        seq=1,
+        seq=seq,
         state=state,
+        after=after,
         parts=(ReplyText(text=f"text of {id}"),),
     )
     envelope = Envelope(id=id, source="tandem/planner", type=Reply.TYPE, time=1, subject=conversation, tenant="acme")
@@ -175,6 +176,33 @@ async def test_in_and_out_on_a_real_kafka(tmp_path, kafka_bootstrap):
         await answer(bus, id, turn=turn)
     assert await take(channel, 3, patience_s=60) == ["a", "b", "c"]
     await bus.stop()
+
+
+@pytest.mark.connected
+@pytest.mark.asyncio
+async def test_on_a_real_kafka_late_drafts_are_dropped_and_none_needs_a_receipt(tmp_path, kafka_bootstrap):
+    """Two producers, the agent's drafts and the owner's finals, on one partition: nothing rests on their order."""
+    prefix = f"drafts-{uuid.uuid4().hex[:8]}"
+    owner, agent = (KafkaBus(kafka_bootstrap, shards=2, work_partitions=2, prefix=prefix, replication=1) for _ in "oa")
+    await owner.create_topics(list(TOPICS.values()))
+    await owner.start()
+    await agent.start()
+    channels = write_channels(tmp_path / "channels.yaml", ["webhook"], {"acme": "p"})
+    tandem = Tandem(Wiring(Settings(bus="kafka"), bus=owner, channels=channels))
+    for seq in (1, 2, 2):
+        await answer(agent, "d", state="draft", seq=seq, after=0)
+    await answer(owner, "final")
+    await answer(agent, "d", state="draft", seq=3, after=0)
+    await answer(owner, "taken over", turn=2)
+    await answer(agent, "e", state="draft", after=1)
+    await answer(owner, "end", turn=2, seq=2)
+    shown = await take(Channel("webhook", tenant="acme", tandem=tandem), 5, patience_s=60, drafts=True)
+    assert shown == ["d", "d", "final", "taken over", "end"]
+    receipts = [message.reply for _, message in await sent(owner) if isinstance(message, DeliveryReceipt)]
+    assert "d" not in receipts
+    assert receipts[:2] == ["final", "taken over"]
+    await agent.stop()
+    await owner.stop()
 
 
 class WebhookHarness:

@@ -72,6 +72,16 @@ async def test_a_models_answer_is_recorded_and_replayed_without_it(
 
 
 @pytest.mark.asyncio
+async def test_a_models_answer_is_shown_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scripted(GOOD, monkeypatch):
+        case = await ask(tmp_path, QUESTION)
+    final = case.replies[-1]
+    assert case.drafts
+    assert {(draft.turn, draft.after, draft.ticket) for draft in case.drafts} == {(final.turn, 0, final.ticket)}
+    assert all(final.text().startswith(draft.text()) for draft in case.drafts)
+
+
+@pytest.mark.asyncio
 async def test_a_model_that_is_cut_off_is_asked_once_more_and_the_rung_below_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

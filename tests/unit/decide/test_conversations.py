@@ -455,6 +455,18 @@ def with_autonomy(name: str, autonomy: str) -> Pack:
     return PACK.model_copy(update={"intents": {**PACK.intents, name: intent}})
 
 
+def test_an_answer_may_be_shown_as_drafts_after_what_was_said_and_only_where_it_will_be_the_reply() -> None:
+    world = World()
+    world.say("a question", "prices")
+    [task] = world.tasks
+    assert (task.drafts_after, task.turn, task.channel != "") == (world.t.seq, world.t.turn, True)
+    world.answer("Ten a month.")
+    assert world.replies[-1].seq > task.drafts_after
+    world = World(with_autonomy("prices", "suggest"))
+    world.say("a question", "prices")
+    assert world.tasks[0].drafts_after is None
+
+
 @pytest.mark.parametrize("intent", ["prices", "fork"])
 def test_under_suggest_an_expert_sends_the_answer(intent: str) -> None:
     world = World(with_autonomy(intent, "suggest"))

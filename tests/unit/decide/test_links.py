@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.planner.decide.links import without_foreign_links
+from tandem.links import without_foreign_links
 from tests.unit.decide.world import PACK, World
 
 

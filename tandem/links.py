@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+MASK = "•••"
+"""Stands in replies for what is not shown."""
+
 _URL = re.compile(r"\b(?:https?://|www\.)([^\s/?#:)\]>\"']+)[^\s)\]>\"']*", re.IGNORECASE)
 
 
