@@ -29,6 +29,7 @@ CARRIES: dict[str, tuple[str, ...]] = {
         "approve",
         "reject",
         "resolve-unknown",
+        "ticket-noted",
         "take-over",
         "expert-reply",
         "give-back",

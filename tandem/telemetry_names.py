@@ -96,11 +96,14 @@ TICKET_SECONDS: Final = Metric(
 TICKET_COST: Final = Metric(
     "tandem_ticket_cost_micros_total",
     "counter",
-    "What tickets had cost when they came to their outcome, in millionths of the pack's currency",
+    "What tickets had cost at their outcome (noted: memory's notes of them), in millionths of the currency",
     ("pack", "outcome"),
 )
 TICKET_TOKENS: Final = Metric(
-    "tandem_ticket_tokens_total", "counter", "Tokens of tickets when they came to their outcome", ("pack", "outcome")
+    "tandem_ticket_tokens_total",
+    "counter",
+    "Tokens of tickets at their outcome (noted: memory's notes of them)",
+    ("pack", "outcome"),
 )
 CLOSED: Final = Metric(
     "tandem_closed_total",

@@ -9,7 +9,9 @@ from tandem.telemetry import names, observe
 MAX_EXPERTS = 500
 """Experts told apart by name; a label must stay bounded."""
 
-COUNTED = frozenset({"resolved", "handed_over", "reopened", "closed", "approved", "approval_rejected", "taken_over"})
+COUNTED = frozenset(
+    {"resolved", "handed_over", "reopened", "closed", "approved", "approval_rejected", "taken_over", "noted"}
+)
 """Kinds of events that raise a figure, whether or not memory keeps anything of them."""
 
 _experts: set[str] = set()
@@ -26,6 +28,9 @@ def count(events: TicketEvents) -> None:
                 raise_counter(names.HANDOVERS, event.text.partition(":")[0][:40])
             case "reopened":
                 raise_counter(names.REOPENED, events.pack)
+            case "noted" if event.cost is not None:  # after the ticket had its outcome
+                raise_counter(names.TICKET_COST, events.pack, "noted", by=event.cost.micros)
+                raise_counter(names.TICKET_TOKENS, events.pack, "noted", by=event.cost.tokens)
             case "closed":
                 independent = "yes" if event.data.get("independent") is True else "no"
                 raise_counter(names.CLOSED, events.pack, event.status or "", independent)

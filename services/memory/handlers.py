@@ -64,6 +64,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServicer):
         async def work(left: float) -> Any:
             known = await self._memory.customer(request.tenant, request.conversation, left)
             tickets = [memory_pb2.PastTicket(**ticket) for ticket in known["tickets"]]
-            return memory_pb2.CustomerReply(facts_json=json.dumps(known["facts"]), tickets=tickets)
+            facts = [memory_pb2.Known(**fact) for fact in known["known"]]
+            return memory_pb2.CustomerReply(facts_json=json.dumps(known["facts"]), tickets=tickets, known=facts)
 
         return await answer(context, work)

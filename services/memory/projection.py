@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.memory.redaction import redacted
 from tandem.contracts.events import Event, TicketEvents
 from tandem.contracts.ticket import Line
 
 MAX_TEXT = 2_000
+MAX_ASKED = 200
 _ALWAYS = {"ticket", "at", "status"}
+
+
+class Said(Line):
+    """A line with the ticket and the message that it stands in."""
+
+    ticket: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """What one `TicketEvents` adds: lines said, and what changed of the ticket's own record."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Said, ...] = ()
     ticket: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -34,19 +44,19 @@ def project(events: TicketEvents) -> Update:
     return Update(lines, ticket)
 
 
-def _line(events: TicketEvents, event: Event) -> Line | None:
-    if not event.text:
+def _line(events: TicketEvents, event: Event) -> Said | None:
+    if not event.text or event.kind not in ("message_received", "reply_sent"):
         return None
-    if event.kind == "message_received":
-        return Line(who="customer", text=event.text[:MAX_TEXT], at=events.at)
-    if event.kind == "reply_sent":
-        who = events.owner if events.owner.startswith("expert:") else "bot"
-        return Line(who=who, text=event.text[:MAX_TEXT], at=events.at)
-    return None
+    by_customer = event.kind == "message_received"
+    who = "customer" if by_customer else events.owner if events.owner.startswith("expert:") else "bot"
+    message = event.name or "" if by_customer else ""
+    return Said(who=who, text=event.text[:MAX_TEXT], at=events.at, ticket=events.ticket, message=message)
 
 
 def _ticket(event: Event) -> dict[str, Any]:
     match event.kind:
+        case "message_received" if event.text:
+            return {"asked": redacted([event.text])[0][:MAX_ASKED]}  # the first one stays
         case "plan_started" if event.name:
             return {"intent": event.name}
         case "resolved":
@@ -55,5 +65,7 @@ def _ticket(event: Event) -> dict[str, Any]:
             return {"outcome": "handed_over"}
         case "reopened":
             return {"outcome": ""}
+        case "noted" if event.text:
+            return {"summary": event.text, "facts": json.dumps(event.data.get("facts", []))}
         case _:
             return {}

@@ -11,14 +11,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from services.memory.projection import Update
+from services.memory.projection import Said, Update
+from tandem.clock import Clock, SystemClock
 from tandem.contracts.events import TicketEvents
+from tandem.contracts.inbox import Noted
 from tandem.contracts.ticket import Line
+from tandem.contracts.values import Millis
 from tandem.errors import InvalidError
 from tandem.redis import Argument, Redis, Script
 
 MAX_LINES = 100
 MAX_TICKETS = 20
+MAX_FACTS = 30
 DAY_S = 24 * 3600
 
 _WRITE = Script("""
@@ -30,6 +34,7 @@ local known = before and cjson.decode(before) or {}
 if known.version and known.version >= version then return 0 end
 for i = 7, #ARGV do redis.call('RPUSH', lines, ARGV[i]) end
 redis.call('LTRIM', lines, -max_lines, -1)
+update.asked = known.asked or update.asked
 for name, value in pairs(update) do known[name] = value end
 known.version = version
 redis.call('HSET', tickets, ticket, cjson.encode(known))
@@ -50,9 +55,10 @@ return 1
 class MemoryStore:
     """The Memory port over Redis, and what writes it. Raises IndexUnavailable when Redis does not serve."""
 
-    def __init__(self, redis: Redis, days: int = 90) -> None:
+    def __init__(self, redis: Redis, days: int = 90, clock: Clock | None = None) -> None:
         self._redis = redis
         self._ttl_s = days * DAY_S
+        self._clock = clock or SystemClock()
 
     async def generation(self, candidate: str) -> str:
         """The store's generation; `candidate` becomes it if the store is new or was lost."""
@@ -75,16 +81,31 @@ class MemoryStore:
             return []
         lines, _ = self._keys(generation, tenant, conversation)
         found: Sequence[bytes] = await self._redis.call("LRANGE", lines, -limit, -1)
-        return [Line.model_validate_json(line) for line in found]
+        return [Said.model_validate_json(line) for line in found]
 
     async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
+        past = sorted(await self._tickets(tenant, conversation), key=lambda ticket: -ticket["at"])
+        return {
+            "facts": _facts(past),
+            "tickets": [_past(ticket) for ticket in past],
+            "known": _known(past, self._clock.now()),
+        }
+
+    async def said(self, tenant: str, conversation: str, ticket: str, version: int) -> list[Said] | None:
+        """The lines of one ticket that are still kept; None while its version is not written here yet."""
+        known = {found["ticket"]: found["version"] for found in await self._tickets(tenant, conversation)}
+        if known.get(ticket, -1) < version:
+            return None
+        lines = await self.conversation(tenant, conversation, MAX_LINES)
+        return [line for line in lines if isinstance(line, Said) and line.ticket == ticket]
+
+    async def _tickets(self, tenant: str, conversation: str) -> list[dict[str, Any]]:
         generation = await self._current()
         if generation is None:
-            return {"facts": {}, "tickets": []}
+            return []
         _, tickets = self._keys(generation, tenant, conversation)
         found: Sequence[bytes] = await self._redis.call("HVALS", tickets)
-        past = sorted((json.loads(ticket) for ticket in found), key=lambda ticket: -ticket["at"])
-        return {"facts": _facts(past), "tickets": [_past(ticket) for ticket in past]}
+        return [json.loads(ticket) for ticket in found]
 
     async def ping(self) -> None:
         await self._redis.ping()
@@ -109,7 +130,25 @@ def _past(ticket: dict[str, Any]) -> dict[str, Any]:
         "intent": ticket.get("intent", ""),
         "outcome": ticket.get("outcome", ""),
         "at": round(ticket["at"]),
+        "summary": ticket.get("summary") or _told(ticket),
     }
+
+
+def _told(ticket: dict[str, Any]) -> str:
+    """What the events alone say of a ticket: the rung without a model."""
+    asked = f"The customer wrote: {ticket['asked']}" if ticket.get("asked") else ""
+    matter = f"Matter: {ticket['intent']}" if ticket.get("intent") else ""
+    outcome = f"Outcome: {ticket['outcome']}" if ticket.get("outcome") else ""
+    return ". ".join(part for part in (asked, matter, outcome) if part)
+
+
+def _known(past: list[dict[str, Any]], now: Millis) -> list[dict[str, Any]]:
+    """What customers said that still holds: of each name what was said last, the newest first, at most so many."""
+    found = [Noted.model_validate(fact) for ticket in past for fact in json.loads(ticket.get("facts", "[]"))]
+    newest: dict[str, Noted] = {}
+    for fact in sorted(found, key=lambda fact: -fact.at):
+        newest.setdefault(fact.name, fact)
+    return [fact.model_dump(mode="json") for fact in newest.values() if fact.until > now][:MAX_FACTS]
 
 
 def _facts(past: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,5 +20,6 @@ def build(settings: PlannerSettings, wiring: Wiring) -> Service:
         components.append(owner)
         checks["redis"] = redis.ping
     if settings.role in ("worker", "both"):
-        components.append(agent_loop("planner", HANDLERS, wiring, packs=wiring.packs(), llm=wiring.llm()))
+        clients = {"packs": wiring.packs(), "llm": wiring.llm(), "memory": wiring.memory()}
+        components.append(agent_loop("planner", HANDLERS, wiring, **clients))
     return Service("planner", wiring, components, checks)

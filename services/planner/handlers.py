@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 
 from services.planner import interpretation, planning, ranking
+from services.planner.recalling import recalled
 from tandem import telemetry
 from tandem.agent import Handler, Result
 from tandem.asking import Account, ask
 from tandem.contracts.tasks import Interpret, MakePlan, Reason, Task
 from tandem.errors import Unavailable
 from tandem.packs.registry import Packs
-from tandem.rpc.ports import Llm
+from tandem.rpc.ports import Llm, Memory
 from tandem.telemetry import SpanName
 
 log = logging.getLogger(__name__)
@@ -21,15 +22,15 @@ INTERPRET_SECONDS = 8.0
 EMBED_SECONDS = 2.0
 
 
-async def make_plan(task: MakePlan, packs: Packs, llm: Llm) -> Result:
+async def make_plan(task: MakePlan, packs: Packs, llm: Llm, memory: Memory) -> Result:
     """A plan for a message that no procedure covers. Without a model the pack's trained policy may propose a step; else there
     is none, and a person takes over."""
-    return await _propose(task, packs, llm)
+    return await _propose(task, packs, llm, memory)
 
 
-async def reason(task: Reason, packs: Packs, llm: Llm) -> Result:
+async def reason(task: Reason, packs: Packs, llm: Llm, memory: Memory) -> Result:
     """What comes next, after what the steps brought."""
-    return await _propose(task, packs, llm)
+    return await _propose(task, packs, llm, memory)
 
 
 async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
@@ -56,10 +57,11 @@ async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
     return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 
 
-async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm) -> Result:
+async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm, memory: Memory) -> Result:
     pack = packs.get(task.pack, task.pack_hash)
     with telemetry.span(SpanName.PLAN):
-        said = await ask(llm, planning.question(task, pack), Account.of(task, PLAN_SECONDS))
+        question = planning.question(task, pack, await recalled(task, memory))
+        said = await ask(llm, question, Account.of(task, PLAN_SECONDS))
     if said.value is None:
         ranked = await ranking.propose(task, pack, llm)
         return Result(ranked or planning.refused(said.why), cost=said.cost, rung="small" if ranked else "rule")

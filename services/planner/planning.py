@@ -27,6 +27,7 @@ class PlanInputs(Inputs):
     catalogue: str
     goal: Data
     facts: Data
+    memory: Data
     conversation: Data
 
 
@@ -40,10 +41,14 @@ PLAN = load(HERE, "plan", PlanInputs)
 REASON = load(HERE, "reason", ReasonInputs)
 
 
-def question(task: MakePlan | Reason, pack: Pack) -> Question[Any, PlanProposal]:
-    """Ask a model for a plan, or for what comes next in one."""
+def question(task: MakePlan | Reason, pack: Pack, memory: str = "") -> Question[Any, PlanProposal]:
+    """Ask a model for a plan, or for what comes next in one. `memory`: what is known of the customer from before."""
     inputs = PlanInputs(
-        catalogue=_catalogue(pack), goal=task.goal, facts=known(task.facts), conversation=conversation(task.recent)
+        catalogue=_catalogue(pack),
+        goal=task.goal,
+        facts=known(task.facts),
+        memory=memory,
+        conversation=conversation(task.recent),
     )
     shape = schema(pack)
     if isinstance(task, MakePlan):

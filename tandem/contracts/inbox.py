@@ -136,6 +136,30 @@ class GiveBack(ExpertAction, name="give-back"):
     resolved: bool = False  # the matter is settled; otherwise the plan goes on
 
 
+class Noted(Value):
+    """What a customer said of themselves that may be of use later: data with its source, never an instruction. Past `until` it
+    is not told any more."""
+
+    name: str = Field(max_length=40)
+    value: str = Field(max_length=120)  # as it stands in the message
+    ticket: str
+    message: str
+    at: Millis
+    until: Millis
+
+
+class TicketNoted(InboxMessage, name="ticket-noted"):
+    """memory has had a model read a ticket that came to an end. Without a summary it is only word of what that cost."""
+
+    id: str
+    ticket: str
+    summary: str = Field("", max_length=600)
+    facts: tuple[Noted, ...] = Field((), max_length=8)
+    cost: Cost = Cost()
+    prompt: str = ""
+    usage: ModelUsage | None = None
+
+
 class TaskDeadLettered(InboxMessage, name="task-dead-lettered"):
     """A message about this ticket could not be handled and lies in the dead-letter topic."""
 
@@ -160,5 +184,6 @@ AnyInboxMessage: TypeAlias = (
     | TakeOver
     | ExpertReply
     | GiveBack
+    | TicketNoted
     | TaskDeadLettered
 )

@@ -13,8 +13,9 @@ from typing import Any, Self, TypeVar
 from services.llm_gateway.app import build_gateway
 from services.llm_gateway.handlers import Gateway
 from services.llm_gateway.settings import LlmGatewaySettings
-from services.memory.app import build_reader, build_store
+from services.memory.app import build_notes, build_reader, build_store
 from services.memory.settings import MemorySettings
+from services.memory.store import MemoryStore
 from tandem.channels import load_channels, write_channels
 from tandem.clock import Clock
 from tandem.contracts.topics import SERVICES, TOPICS
@@ -22,7 +23,7 @@ from tandem.errors import InvalidSettings
 from tandem.packs.registry import Packs
 from tandem.redis import PrivateRedis, Redis, private_redis
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
-from tandem.service import Service, calm_collector
+from tandem.service import Component, Service, calm_collector
 from tandem.settings import Settings
 from tandem.wiring import Wiring
 
@@ -112,12 +113,20 @@ class Platform:
         self._wiring = wiring
         await self._start_bus(wiring)
         store = build_store(self._settings_of(MemorySettings), wiring)
-        memory = Service("memory", wiring, [build_reader(self._settings_of(MemorySettings), wiring, store)])
+        memory = Service("memory", wiring, self._memory(wiring, store))
         wiring.give("memory", InProcessMemory(store))
         for service in [memory, *(self._build(name, wiring) for name in SERVICES if name not in SERVED_BY_CALL)]:
             await service.start()
             self._services.append(service)
             self._stack.push_async_callback(service.stop, settings.drain_s)
+
+    def _memory(self, wiring: Wiring, store: MemoryStore) -> list[Component]:
+        """What writes the store; notes are taken where a model can be asked."""
+        settings, gateway = self._settings_of(MemorySettings), self._settings_of(LlmGatewaySettings)
+        components: list[Component] = [build_reader(settings, wiring, store)]
+        if settings.memory_model_s > 0 and (gateway.llm_base_url or gateway.llm_pools or gateway.llm_replay):
+            components.append(build_notes(settings, wiring, store))
+        return components
 
     async def _start_bus(self, wiring: Wiring) -> None:
         """Create what is missing, then connect."""

@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.contracts.inbox import Noted
 from tandem.contracts.ticket import Line
 from tandem.errors import Exhausted, InvalidError, Misshapen, Unavailable
 from tandem.rpc.chat_messages import delta_from_wire, request_to_wire, response_from_wire
@@ -140,6 +141,10 @@ class GrpcLlm:
         await self._client.close()
 
 
+PAST = ("ticket", "intent", "outcome", "at", "summary")
+"""What is told of a past ticket."""
+
+
 class GrpcMemory:
     """The Memory port over gRPC."""
 
@@ -154,11 +159,11 @@ class GrpcMemory:
     async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
         request = memory_pb2.CustomerRequest(tenant=tenant, conversation=conversation)
         reply = await self._client.call("Customer", request, deadline)
-        tickets = [
-            {"ticket": past.ticket, "intent": past.intent, "outcome": past.outcome, "at": past.at}
-            for past in reply.tickets
-        ]
-        return {"facts": json.loads(reply.facts_json or "{}"), "tickets": tickets}
+        return {
+            "facts": json.loads(reply.facts_json or "{}"),
+            "tickets": [{name: getattr(past, name) for name in PAST} for past in reply.tickets],
+            "known": [{name: getattr(fact, name) for name in Noted.model_fields} for fact in reply.known],
+        }
 
     async def ready(self) -> None:
         await self._client.ready()

@@ -114,5 +114,6 @@ class Memory(Protocol):
         ...
 
     async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
-        """What is known of the customer: {"facts": {...}, "tickets": [{ticket, intent, outcome, at}]}. Raises Unavailable."""
+        """What is known of the customer: {"facts": {...}, "tickets": [{ticket, intent, outcome, at, summary}], "known": [...]},
+        the last as in `Noted`. Summaries and what is known are data. Raises Unavailable."""
         ...

@@ -28,11 +28,11 @@ SERVICE_OF = {
 ALLOWED = """
 router          kafka:9093 llm-gateway:7001 otel-collector:4318
 planner-owner   kafka:9093 valkey-proxy:6379 otel-collector:4318
-planner-worker  kafka:9093 llm-gateway:7001 otel-collector:4318
+planner-worker  kafka:9093 llm-gateway:7001 memory:7002 otel-collector:4318
 rag-agent       kafka:9093 llm-gateway:7001 qdrant:6333 otel-collector:4318
 function-agent  kafka:9093 llm-gateway:7001 otel-collector:4318
 executor        kafka:9093 world:443 otel-collector:4318
-memory          kafka:9093 valkey-proxy:6379 otel-collector:4318
+memory          kafka:9093 llm-gateway:7001 valkey-proxy:6379 otel-collector:4318
 llm-gateway     valkey-proxy:6379 vllm:8000 otel-collector:4318
 adapter         kafka:9093
 kafka           kafka:9090 kafka:9091 kafka:9093 kubernetes-api:443 kubernetes-api:6443

@@ -70,7 +70,7 @@ async def test_memory_can_keep_its_store(tmp_path: Path) -> None:
         await store.ping()
         assert await store.generation("g1") == "g1"
         assert await store.conversation("acme", "c") == []
-        assert await store.customer("acme", "c") == {"facts": {}, "tickets": []}
+        assert await store.customer("acme", "c") == {"facts": {}, "tickets": [], "known": []}
 
 
 @pytest.mark.asyncio

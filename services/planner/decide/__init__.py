@@ -6,7 +6,7 @@ the message's append time and the pack, and gives the ticket as it is and what t
 
 from __future__ import annotations
 
-from services.planner.decide import customer, experts, results, timers
+from services.planner.decide import customer, experts, notes, results, timers
 from services.planner.decide.draft import Decision, Draft
 from services.planner.decide.lifecycle import busy, expert_task, handover, settle
 from tandem.contracts.inbox import (
@@ -18,6 +18,7 @@ from tandem.contracts.inbox import (
     StepFailed,
     StepProgress,
     TaskDeadLettered,
+    TicketNoted,
     TimerFired,
 )
 from tandem.contracts.ticket import Budget, Status, Ticket
@@ -115,6 +116,8 @@ def _apply(draft: Draft, message: AnyInboxMessage) -> None:
             results.on_dead_letter(draft, message)
         case ExpertAction():
             experts.on_expert(draft, message)
+        case TicketNoted():
+            notes.on_noted(draft, message)
 
 
 def _read_on(draft: Draft) -> None:

@@ -78,6 +78,19 @@ class PoisonedShelf:
         return found
 
 
+class PoisonedMemory:
+    """A memory of what somebody wrote on purpose."""
+
+    def __init__(self, random: Random, injections: Sequence[str]) -> None:
+        self._random = random
+        self._injections = injections
+
+    async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
+        said = {"name": "wish", "value": self._random.choice(self._injections)}
+        past = {"ticket": "before", "summary": self._random.choice(self._injections)}
+        return {"facts": {}, "tickets": [past], "known": [said]}
+
+
 class Case:
     """A ticket from its first message to nobody's turn."""
 
@@ -100,6 +113,7 @@ class Case:
             "packs": OnePack(pack),
             "llm": self.model,
             "vectors": PoisonedShelf(random, injections),
+            "memory": PoisonedMemory(random, injections),
             "policy": None,
             "sandbox": Sandbox(Limits(), 1),
         }

@@ -124,7 +124,8 @@ class Member:
             policy = OwnerPolicy(cached_tickets=CACHED, commit_s=0.01)
             bus, packs = wiring.bus(), wiring.packs()
             owner = Owner(bus, wiring.redis(), packs, decide, quarantine, wiring.clock, policy, wiring.kill)
-            worker = agent_loop("planner", HANDLERS, wiring, packs=packs, llm=wiring.llm())
+            clients = {"packs": packs, "llm": wiring.llm(), "memory": wiring.memory()}
+            worker = agent_loop("planner", HANDLERS, wiring, **clients)
             return Service("planner", wiring, [owner, worker])
         if self.service == "memory":
             reader = build_reader(settings, wiring, build_store(settings, wiring))

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atandem/rpc/v1/memory.proto\x12\rtandem.rpc.v1\"J\n\x13\x43onversationRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\"-\n\x04Line\x12\x0b\n\x03who\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\"7\n\x11\x43onversationReply\x12\"\n\x05lines\x18\x01 \x03(\x0b\x32\x13.tandem.rpc.v1.Line\"7\n\x0f\x43ustomerRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x02 \x01(\t\"I\n\nPastTicket\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06intent\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\x03\"O\n\rCustomerReply\x12\x12\n\nfacts_json\x18\x01 \x01(\t\x12*\n\x07tickets\x18\x02 \x03(\x0b\x32\x19.tandem.rpc.v1.PastTicket2\xa8\x01\n\x06Memory\x12T\n\x0c\x43onversation\x12\".tandem.rpc.v1.ConversationRequest\x1a .tandem.rpc.v1.ConversationReply\x12H\n\x08\x43ustomer\x12\x1e.tandem.rpc.v1.CustomerRequest\x1a\x1c.tandem.rpc.v1.CustomerReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atandem/rpc/v1/memory.proto\x12\rtandem.rpc.v1\"J\n\x13\x43onversationRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\"-\n\x04Line\x12\x0b\n\x03who\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\"7\n\x11\x43onversationReply\x12\"\n\x05lines\x18\x01 \x03(\x0b\x32\x13.tandem.rpc.v1.Line\"7\n\x0f\x43ustomerRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x02 \x01(\t\"Z\n\nPastTicket\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06intent\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x0f\n\x07summary\x18\x05 \x01(\t\"`\n\x05Known\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06ticket\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\n\n\x02\x61t\x18\x05 \x01(\x03\x12\r\n\x05until\x18\x06 \x01(\x03\"t\n\rCustomerReply\x12\x12\n\nfacts_json\x18\x01 \x01(\t\x12*\n\x07tickets\x18\x02 \x03(\x0b\x32\x19.tandem.rpc.v1.PastTicket\x12#\n\x05known\x18\x03 \x03(\x0b\x32\x14.tandem.rpc.v1.Known2\xa8\x01\n\x06Memory\x12T\n\x0c\x43onversation\x12\".tandem.rpc.v1.ConversationRequest\x1a .tandem.rpc.v1.ConversationReply\x12H\n\x08\x43ustomer\x12\x1e.tandem.rpc.v1.CustomerRequest\x1a\x1c.tandem.rpc.v1.CustomerReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERREQUEST']._serialized_start=225
   _globals['_CUSTOMERREQUEST']._serialized_end=280
   _globals['_PASTTICKET']._serialized_start=282
-  _globals['_PASTTICKET']._serialized_end=355
-  _globals['_CUSTOMERREPLY']._serialized_start=357
-  _globals['_CUSTOMERREPLY']._serialized_end=436
-  _globals['_MEMORY']._serialized_start=439
-  _globals['_MEMORY']._serialized_end=607
+  _globals['_PASTTICKET']._serialized_end=372
+  _globals['_KNOWN']._serialized_start=374
+  _globals['_KNOWN']._serialized_end=470
+  _globals['_CUSTOMERREPLY']._serialized_start=472
+  _globals['_CUSTOMERREPLY']._serialized_end=588
+  _globals['_MEMORY']._serialized_start=591
+  _globals['_MEMORY']._serialized_end=759
 # @@protoc_insertion_point(module_scope)

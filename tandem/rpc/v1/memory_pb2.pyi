@@ -41,21 +41,41 @@ class CustomerRequest(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., conversation: _Optional[str] = ...) -> None: ...
 
 class PastTicket(_message.Message):
-    __slots__ = ("ticket", "intent", "outcome", "at")
+    __slots__ = ("ticket", "intent", "outcome", "at", "summary")
     TICKET_FIELD_NUMBER: _ClassVar[int]
     INTENT_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     ticket: str
     intent: str
     outcome: str
     at: int
-    def __init__(self, ticket: _Optional[str] = ..., intent: _Optional[str] = ..., outcome: _Optional[str] = ..., at: _Optional[int] = ...) -> None: ...
+    summary: str
+    def __init__(self, ticket: _Optional[str] = ..., intent: _Optional[str] = ..., outcome: _Optional[str] = ..., at: _Optional[int] = ..., summary: _Optional[str] = ...) -> None: ...
+
+class Known(_message.Message):
+    __slots__ = ("name", "value", "ticket", "message", "at", "until")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    ticket: str
+    message: str
+    at: int
+    until: int
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., ticket: _Optional[str] = ..., message: _Optional[str] = ..., at: _Optional[int] = ..., until: _Optional[int] = ...) -> None: ...
 
 class CustomerReply(_message.Message):
-    __slots__ = ("facts_json", "tickets")
+    __slots__ = ("facts_json", "tickets", "known")
     FACTS_JSON_FIELD_NUMBER: _ClassVar[int]
     TICKETS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     facts_json: str
     tickets: _containers.RepeatedCompositeFieldContainer[PastTicket]
-    def __init__(self, facts_json: _Optional[str] = ..., tickets: _Optional[_Iterable[_Union[PastTicket, _Mapping]]] = ...) -> None: ...
+    known: _containers.RepeatedCompositeFieldContainer[Known]
+    def __init__(self, facts_json: _Optional[str] = ..., tickets: _Optional[_Iterable[_Union[PastTicket, _Mapping]]] = ..., known: _Optional[_Iterable[_Union[Known, _Mapping]]] = ...) -> None: ...

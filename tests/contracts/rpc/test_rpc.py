@@ -103,8 +103,9 @@ class FakeMemory:
     async def customer(self, tenant, conversation, deadline=0.3):
         if conversation == "away":
             raise IndexUnavailable("Redis is away")
-        past = {"ticket": "t1", "intent": "refund", "outcome": "resolved", "at": 5}
-        return {"facts": {"name": "Ada", "orders": [1, 2]}, "tickets": [past]}
+        past = {"ticket": "t1", "intent": "refund", "outcome": "resolved", "at": 5, "summary": "Money back."}
+        known = {"name": "region", "value": "Frankfurt", "ticket": "t1", "message": "m1", "at": 5, "until": 9}
+        return {"facts": {"name": "Ada", "orders": [1, 2]}, "tickets": [past], "known": [known]}
 
 
 @contextlib.asynccontextmanager
@@ -248,7 +249,8 @@ async def test_memory_comes_as_it_is(kind):
         known = await memory.customer("acme", "c1")
     assert known == {
         "facts": {"name": "Ada", "orders": [1, 2]},
-        "tickets": [{"ticket": "t1", "intent": "refund", "outcome": "resolved", "at": 5}],
+        "tickets": [{"ticket": "t1", "intent": "refund", "outcome": "resolved", "at": 5, "summary": "Money back."}],
+        "known": [{"name": "region", "value": "Frankfurt", "ticket": "t1", "message": "m1", "at": 5, "until": 9}],
     }
 
 

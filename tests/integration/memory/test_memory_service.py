@@ -76,12 +76,15 @@ def samples():
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
 
+NOTED = Event(kind="noted", cost=Cost(tokens=30, micros=5))
 FIGURES = [
     (Event(kind="resolved", status="done"), 'tandem_tickets_total{outcome="done",pack="counted"}', 1.0),
     (Event(kind="resolved", status="done"), 'tandem_ticket_cost_micros_total{outcome="done",pack="counted"}', 70.0),
     (Event(kind="resolved", status="done"), 'tandem_ticket_tokens_total{outcome="done",pack="counted"}', 9.0),
     (Event(kind="resolved", status="done"), 'tandem_ticket_seconds_sum{outcome="done",pack="counted"}', 4.0),
     (Event(kind="handed_over", text="refused:limit"), 'tandem_handovers_total{reason="refused"}', 1.0),
+    (NOTED, 'tandem_ticket_tokens_total{outcome="noted",pack="counted"}', 30.0),
+    (NOTED, 'tandem_ticket_cost_micros_total{outcome="noted",pack="counted"}', 5.0),
     (Event(kind="reopened"), 'tandem_reopened_total{pack="counted"}', 1.0),
     (
         Event(kind="closed", status="done", data={"independent": True}),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from services.memory.projection import Update
+from services.memory.projection import Said, Update
 from services.memory.store import MAX_LINES, MAX_TICKETS, MemoryStore
 from tandem.contracts.events import TicketEvents
-from tandem.contracts.ticket import Line
 from tandem.errors import IndexUnavailable, InvalidError
 from tandem.redis import Redis, private_redis
 
@@ -28,7 +27,7 @@ def store(redis):
 
 
 def said(*texts, at=1):
-    return tuple(Line(who="customer", text=text, at=at) for text in texts)
+    return tuple(Said(who="customer", text=text, at=at) for text in texts)
 
 
 async def add(store, tenant, conversation, version, *texts, ticket="t1", at=1, **more):
@@ -58,7 +57,15 @@ async def test_what_is_written_is_read_and_a_repeated_version_changes_nothing(st
     assert await store.conversation("acme", "c1") == [*said("hello"), *said("héllo", at=2)]
     assert await store.conversation("acme", "c1", limit=1) == [*said("héllo", at=2)]
     known = await store.customer("acme", "c1")
-    assert known["tickets"] == [{"ticket": "t1", "intent": "refund", "outcome": "done", "at": 2}]
+    assert known["tickets"] == [
+        {
+            "ticket": "t1",
+            "intent": "refund",
+            "outcome": "done",
+            "at": 2,
+            "summary": "Matter: refund. Outcome: done",
+        }
+    ]
     assert known["facts"] == {"tickets": 1, "handed_over": 0, "last_contact": 2}
 
 
@@ -68,7 +75,7 @@ async def test_nobody_known_is_empty_and_tenants_do_not_meet(store):
     await add(store, "a:b", "c", 1, "another's")
     assert await store.conversation("a", "b:c") == [*said("mine")]
     assert await store.conversation("b", "b:c") == []
-    assert await store.customer("b", "c1") == {"facts": {}, "tickets": []}
+    assert await store.customer("b", "c1") == {"facts": {}, "tickets": [], "known": []}
 
 
 @pytest.mark.asyncio
@@ -98,7 +105,7 @@ async def test_a_lost_store_is_a_new_generation(store, redis):
     assert await store.generation("two") == "one"
     await redis.call("FLUSHALL")
     assert await store.conversation("acme", "c1") == []
-    assert await store.customer("acme", "c1") == {"facts": {}, "tickets": []}
+    assert await store.customer("acme", "c1") == {"facts": {}, "tickets": [], "known": []}
     assert await store.generation("two") == "two"
 
 

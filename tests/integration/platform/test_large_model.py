@@ -38,7 +38,8 @@ async def scripted(plan: Model, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def ask(home: Path, text: str) -> Case:
     """One question to a platform of its own."""
-    async with Platform(Settings(home=home, packs=ROOT / "packs"), call_window_ms=1_000, grace_ms=200) as platform:
+    settings = Settings(home=home, packs=ROOT / "packs")
+    async with Platform(settings, call_window_ms=1_000, grace_ms=200, memory_model_s=0) as platform:
         onlooker = Onlooker(platform.wiring, "test")
         await onlooker.start()
         player = Player(platform.wiring, onlooker, "cli", "acme")

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from services.memory.projection import MAX_TEXT, Update, project
+from services.memory.projection import MAX_TEXT, Said, Update, project
 from tandem.contracts.events import Event, TicketEvents
-from tandem.contracts.ticket import Line
+from tandem.contracts.ticket import Cost
 
 BASE = {"ticket": "t1", "at": 7, "status": "working"}
+
+
+def said(who, text, message=""):
+    return Said(who=who, text=text, at=7, ticket="t1", message=message)
 
 
 def events(*found, owner="bot"):
@@ -28,9 +32,19 @@ def events(*found, owner="bot"):
 @pytest.mark.parametrize(
     ("event", "owner", "update"),
     [
-        (Event(kind="message_received", text="hi"), "bot", Update((Line(who="customer", text="hi", at=7),), BASE)),
-        (Event(kind="reply_sent", text="ok"), "bot", Update((Line(who="bot", text="ok", at=7),), BASE)),
-        (Event(kind="reply_sent", text="ok"), "expert:ana", Update((Line(who="expert:ana", text="ok", at=7),), BASE)),
+        (
+            Event(kind="message_received", name="m1", text="hi, the code is 4711"),
+            "bot",
+            Update((said("customer", "hi, the code is 4711", "m1"),), {**BASE, "asked": "hi, the code is •••"}),
+        ),
+        (Event(kind="reply_sent", text="ok"), "bot", Update((said("bot", "ok"),), BASE)),
+        (Event(kind="reply_sent", text="ok"), "expert:ana", Update((said("expert:ana", "ok"),), BASE)),
+        (
+            Event(kind="noted", text="Money back.", data={"facts": [{"name": "region"}]}),
+            "bot",
+            Update((), {**BASE, "summary": "Money back.", "facts": '[{"name": "region"}]'}),
+        ),
+        (Event(kind="noted", cost=Cost(calls=2)), "bot", Update((), BASE)),
         (Event(kind="reply_sent"), "bot", Update((), BASE)),
         (Event(kind="plan_started", name="refund"), "bot", Update((), {**BASE, "intent": "refund"})),
         (Event(kind="plan_started"), "bot", Update((), BASE)),

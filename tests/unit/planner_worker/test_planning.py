@@ -14,7 +14,7 @@ from tandem.asking import Account, Unfit
 from tandem.contracts.tasks import TASK_TOPIC, MakePlan, Observation, PlanProposal, Reason
 from tandem.contracts.ticket import Cost, Fact, Line, Route
 from tandem.rpc.ports import ChatRequest
-from tests.unit.planner_worker.worker import BASE, PACK, FakeLlm, FakePacks
+from tests.unit.planner_worker.worker import BASE, PACK, FakeLlm, FakeMemory, FakePacks
 
 FIND = {"kind": "tool", "name": "find_order", "arguments": {"order": "O-1"}}
 REPLY = {"kind": "reply", "text": "Here it is.", "needs": [0]}
@@ -99,8 +99,8 @@ def test_a_repeated_attempt_is_another_grant() -> None:
 @pytest.mark.asyncio
 async def test_without_a_model_a_person_decides() -> None:
     for result in (
-        await make_plan(make_task(), FakePacks(), FakeLlm()),  # type: ignore[arg-type]
-        await reason(Reason(**BASE, goal="x"), FakePacks(), FakeLlm()),  # type: ignore[arg-type]
+        await make_plan(make_task(), FakePacks(), FakeLlm(), FakeMemory()),  # type: ignore[arg-type]
+        await reason(Reason(**BASE, goal="x"), FakePacks(), FakeLlm(), FakeMemory()),  # type: ignore[arg-type]
     ):
         assert isinstance(result.value, PlanProposal)
         assert (result.value.steps, result.value.done, result.rung) == ((), False, "rule")
@@ -110,7 +110,7 @@ async def test_without_a_model_a_person_decides() -> None:
 
 @pytest.mark.asyncio
 async def test_a_models_plan_says_its_cost_and_rung() -> None:
-    result = await make_plan(make_task(), FakePacks(), FakeLlm(text=plan(FIND)))  # type: ignore[arg-type]
+    result = await make_plan(make_task(), FakePacks(), FakeLlm(text=plan(FIND)), FakeMemory())  # type: ignore[arg-type]
     assert isinstance(result.value, PlanProposal)
     assert [step.name for step in result.value.steps] == ["find_order"]
     assert (result.rung, result.cost) == ("large", Cost(calls=1, tokens=7))

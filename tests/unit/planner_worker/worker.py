@@ -69,6 +69,19 @@ class FakePacks:
         return PACK
 
 
+class FakeMemory:
+    """Knows what it is given; of nothing, it is away."""
+
+    def __init__(self, known: Sequence[dict[str, Any]] | None = None, tickets: Sequence[dict[str, Any]] = ()) -> None:
+        self.known = known
+        self.tickets = tickets
+
+    async def customer(self, tenant: str, conversation: str, deadline: float = 0.3) -> dict[str, Any]:
+        if self.known is None:
+            raise Unavailable("memory is late")
+        return {"facts": {}, "tickets": list(self.tickets), "known": list(self.known)}
+
+
 class FakeLlm:
     """Without an answer it is unavailable."""
 
