@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tandem.errors import InvalidSettings
 
 MAX_REPLICAS = 256
+
+BY_NAME = "dns+"
+"""Before a base URL: each address that the DNS has for its name is a replica."""
 
 Kind = Literal["chat", "embeddings", "rerank"]
 
@@ -40,7 +44,9 @@ class Pool(_Part):
 
     model: str = Field(description="the model's name at its replicas")
     replicas: tuple[str, ...] = Field(
-        min_length=1, max_length=MAX_REPLICAS, description="base URLs, each ending in the API's version: …/v1"
+        min_length=1,
+        max_length=MAX_REPLICAS,
+        description="base URLs, each ending in the API's version: …/v1; dns+http://…: each address of the name is a replica",
     )
     kind: Kind = "chat"
     vllm: bool = Field(True, description="vLLM: load is read from /metrics, cache_salt is sent, adapters are loaded")
@@ -59,6 +65,18 @@ class Pool(_Part):
     engine: dict[str, Any] = Field(
         default_factory=dict, description="arguments of `vllm serve`, for `tandem model serve`: max-model-len: 8192 …"
     )
+
+    @field_validator("replicas")
+    @classmethod
+    def _are_urls(cls, replicas: tuple[str, ...]) -> tuple[str, ...]:
+        for base in replicas:
+            schemes = ("http",) if base.startswith(BY_NAME) else ("http", "https")
+            parts = urlsplit(base.removeprefix(BY_NAME))
+            if parts.scheme not in schemes or not parts.hostname:
+                raise ValueError(
+                    f"{base!r}: give http://… or https://…, or dns+http://… (an address has no certificate)"
+                )
+        return replicas
 
 
 class Pools(_Part):

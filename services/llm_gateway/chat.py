@@ -15,9 +15,10 @@ from services.llm_gateway.accounting import Counted, account, cost_of, most_of
 from services.llm_gateway.admission import Quotas
 from services.llm_gateway.cache import Cache
 from services.llm_gateway.calls import Call, Completion, Failed, read_completion
+from services.llm_gateway.discovery import FIRST_S, Resolve, resolve
 from services.llm_gateway.grants import LEFT, Entry, Grants
 from services.llm_gateway.recording import Recorder, Replay
-from services.llm_gateway.served_pool import POLL_S, ServedPool, salter
+from services.llm_gateway.served_pool import POLL_S, Means, ServedPool, salter
 from services.llm_gateway.serving import Lease, Serving
 from services.llm_gateway.shapes import Shapes
 from services.llm_gateway.shared_grants import SharedGrants
@@ -44,6 +45,7 @@ class Options:
     recorder: Recorder | None = None
     replay: Replay | None = None
     shared: SharedGrants | None = None
+    resolve: Resolve = resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,9 @@ class Chat:
     """Every chat call. Raises Unavailable (its kinds Failed and Exhausted) or InvalidError, within the call's deadline."""
 
     def __init__(self, pools: Pools, options: Options, random: Random) -> None:
-        salt = salter(options.salt_key)
+        means = Means(keys=options.keys, salt=salter(options.salt_key), random=random, resolve=options.resolve)
         self.upstream = Upstream()
-        self.pools = {
-            name: ServedPool(
-                name, pool, self.upstream, key=options.keys.get(pool.api_key_env, ""), salt=salt, random=random
-            )
-            for name, pool in pools.pools.items()
-        }
+        self.pools = {name: ServedPool(name, pool, self.upstream, means) for name, pool in pools.pools.items()}
         self._config = pools
         self._serving = Serving(self.pools, {name: pools.chain(name) for name in self.pools}, self.upstream)
         self._quotas = Quotas(pools.tenant, time.monotonic)
@@ -138,7 +135,14 @@ class Chat:
         if self._recorder is not None:
             self._recorder.close()
         await self._grants.close()
+        await asyncio.gather(*(pool.close() for pool in self.pools.values()))
         await self.upstream.close()
+
+    async def find(self) -> None:
+        """Wait for the first replicas of pools that name them, but not for long."""
+        lookups = [lookup for pool in self.pools.values() if (lookup := pool.look_up())]
+        if lookups:
+            await asyncio.wait(lookups, timeout=FIRST_S)
 
     def watch(self) -> None:
         """Keep an eye on the replicas from now on."""

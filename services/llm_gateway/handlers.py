@@ -72,6 +72,7 @@ class Gateway:
         """Load the encoder now rather than at the first call."""
         if self._chat is not None:
             self._chat.watch()
+            await self._chat.find()
         await self._embeddings.warm()
 
     async def close(self) -> None:

@@ -87,7 +87,9 @@ class Replica:
     kv_use: float = 0.0
     busy_until: float = 0.0
     silent: bool = False
+    missed: int = 0  # polls in a row without an answer
     adapters: set[str] = field(default_factory=set)
+    loading: dict[str, asyncio.Lock] = field(default_factory=dict)  # by adapter
     waits: set[asyncio.Timeout] = field(default_factory=set)
     _work: float = 0.0
     _work_at: float = 0.0

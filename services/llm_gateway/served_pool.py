@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Any
 
 from services.llm_gateway.admission import Slots
 from services.llm_gateway.calls import Call, Failed
+from services.llm_gateway.discovery import Discovery, Resolve, resolve
 from services.llm_gateway.replica import Replica, State, read_load
 from services.llm_gateway.routing import Router
 from services.llm_gateway.upstream import Question, Upstream
@@ -32,22 +35,33 @@ LOAD_ADAPTER_S = 30.0
 Salt = Callable[[str], str]
 
 
-class ServedPool:
-    """`key`: the replicas' key. `salt`: a tenant's cache salt."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What pools share. `keys`: the replicas' keys by their variables' names. `salt`: a tenant's cache salt."""
 
-    def __init__(self, name: str, pool: Pool, upstream: Upstream, *, key: str, salt: Salt, random: Random) -> None:
+    keys: Mapping[str, str]
+    salt: Salt
+    random: Random
+    resolve: Resolve = resolve
+
+
+class ServedPool:
+    """`replicas`: those that are there now; of a pool of names they come and go."""
+
+    def __init__(self, name: str, pool: Pool, upstream: Upstream, means: Means) -> None:
         self.name = name
         self.pool = pool
-        self.replicas = [Replica(base, number, time.monotonic) for number, base in enumerate(pool.replicas)]
-        self.router = Router(self.replicas, random)
+        self.replicas: list[Replica] = []
+        self._discovery = Discovery(pool.replicas, means.resolve, time.monotonic)
+        self._lookup: asyncio.Task[None] | None = None
+        self.router = Router(self.replicas, means.random)
         self.slots = Slots(name, pool, self._capacity)
         self._upstream = upstream
-        self._salt = salt
+        self._salt = means.salt
         self._headers = {"Content-Type": "application/json"}
-        if key:
+        if key := means.keys.get(pool.api_key_env):
             self._headers["Authorization"] = f"Bearer {key}"
-        self._missed = [0] * len(self.replicas)
-        self._loading: dict[tuple[int, str], asyncio.Lock] = {}
+        self._meet()
 
     @property
     def usable(self) -> bool:
@@ -74,8 +88,7 @@ class ServedPool:
         """Make sure that the replica has this adapter. Raises Failed or InvalidError."""
         if not name or name in replica.adapters or name not in self.pool.adapters or not self.pool.vllm:
             return
-        lock = self._loading.setdefault((replica.number, name), asyncio.Lock())
-        async with lock:
+        async with replica.loading.setdefault(name, asyncio.Lock()):
             if name in replica.adapters:
                 return
             body = {"lora_name": name, "lora_path": self.pool.adapters[name]}
@@ -87,24 +100,55 @@ class ServedPool:
             replica.adapters.add(name)
 
     async def look(self) -> None:
-        """Ask every replica how it is, and tell the metrics."""
+        """Ask every replica how it is, and tell the metrics; where replicas have names, look them up again."""
+        self.look_up()
         if self.pool.vllm:
             await asyncio.gather(*(self._look_at(replica) for replica in self.replicas))
         for replica in self.replicas:
             state = State.OPEN if replica.silent else replica.breaker.state
-            telemetry.gauge(names.MODEL_BREAKER, state, self.name, str(replica.number))
-            telemetry.gauge(names.MODEL_IN_FLIGHT, replica.in_flight, self.name, str(replica.number))
+            self._tell(replica.number, state, replica.in_flight)
+        self.slots.let_in()
+
+    def _tell(self, number: int, state: State, in_flight: int) -> None:
+        telemetry.gauge(names.MODEL_BREAKER, state, self.name, str(number))
+        telemetry.gauge(names.MODEL_IN_FLIGHT, in_flight, self.name, str(number))
+
+    def look_up(self) -> asyncio.Task[None] | None:
+        """Ask the DNS anew where it is time to, one question at a time; nobody has to wait for the answer."""
+        if self._discovery.due and (self._lookup is None or self._lookup.done()):
+            self._lookup = asyncio.create_task(self._look_up(), name=f"replicas of {self.name}")
+        return self._lookup
+
+    async def close(self) -> None:
+        if self._lookup is not None:
+            self._lookup.cancel()
+            await asyncio.gather(self._lookup, return_exceptions=True)
+
+    async def _look_up(self) -> None:
+        await self._discovery.look_up()
+        self._meet()
+
+    def _meet(self) -> None:
+        """Take in replicas that are new. One that is gone gets no new call; those under way end as they end."""
+        bases = [base.rstrip("/") for base in self._discovery.bases()]
+        for replica in [replica for replica in self.replicas if replica.base not in bases]:
+            self.replicas.remove(replica)
+            self._tell(replica.number, State.CLOSED, 0)
+        known = {replica.base for replica in self.replicas}
+        numbers = {replica.number for replica in self.replicas}
+        free = (number for number in itertools.count() if number not in numbers)
+        self.replicas += [Replica(base, next(free), time.monotonic) for base in bases if base not in known]
         self.slots.let_in()
 
     async def _look_at(self, replica: Replica) -> None:
         try:
             status, text = await self._upstream.text(f"{replica.root}/metrics", POLL_TIMEOUT_S)
         except Failed:
-            self._missed[replica.number] += 1
-            if self._missed[replica.number] >= SILENT_AFTER:
+            replica.missed += 1
+            if replica.missed >= SILENT_AFTER:
                 replica.fall_silent()
             return
-        self._missed[replica.number] = 0
+        replica.missed = 0
         replica.silent = False
         if status == 200:
             read_load(replica, text)

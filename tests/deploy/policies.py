@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
 
 Object = dict[str, Any]
 Problems = Iterator[str]
@@ -327,6 +330,19 @@ def stateful_have_services(docs: list[Object]) -> Problems:
             yield workload["metadata"]["name"]
 
 
+def pools_see_each_pod(docs: list[Object]) -> Problems:
+    """A pool's name is a service that has each pod's own address in the DNS, and the port is the pods' own."""
+    services = {doc["metadata"]["name"]: doc["spec"] for doc in of(docs, "Service")}
+    for config in of(docs, "ConfigMap"):
+        pools = yaml.safe_load(config.get("data", {}).get("pools.yaml", "pools: {}"))["pools"]
+        for base in (base for pool in pools.values() for base in pool["replicas"]):
+            url = urlsplit(base.removeprefix("dns+"))
+            service = services.get(url.hostname, {})
+            headless = base.startswith("dns+") and service.get("clusterIP") == "None"
+            if not headless or url.port not in [port["port"] for port in service["ports"]]:
+                yield base
+
+
 def resources(container: Object) -> Any:
     found = container.get("resources", {})
     return [name for name in ("requests", "limits") for key in ("cpu", "memory") if not deep(found, name, key)]
@@ -516,6 +532,11 @@ RULES: tuple[Rule, ...] = (
         "A rollout of a Deployment takes no pod away before another is ready.",
         rolls_without_a_gap,
         _spoil("router", "Deployment", "spec", "strategy", to={"type": "Recreate"}),
+    ),
+    Rule(
+        "A pool of models sees each pod, not one address for all of them.",
+        pools_see_each_pod,
+        _spoil("vllm", "Service", "spec", "clusterIP", to="10.0.0.1"),
     ),
     Rule("Every StatefulSet has its headless service.", stateful_have_services, drop("Service", "planner-owner")),
 )
