@@ -38,7 +38,8 @@ class Executed:
 
 
 class Executor:
-    """Runs tasks: those of one key one after the other, of different keys at the same time."""
+    """Runs tasks: those of one key one after the other, of different keys at the same time. A read that nothing rests on
+    waits for no other."""
 
     def __init__(self, world: World, packs: Packs) -> None:
         self._world = world
@@ -71,10 +72,13 @@ class Executor:
         return pack, tool
 
     async def _execute(self, task: ExecuteTool, tool: Tool, pack: Pack) -> Executed:
-        key = once_of(task, tool) or task.effect
         run = Run(self._world, task, tool, pack)
-        async with self._alone(key):
-            result = await self._through(run, key) if run.logged else await run.through(None)
+        if run.logged:
+            key = once_of(task, tool) or task.effect
+            async with self._alone(key):
+                result = await self._through(run, key)
+        else:
+            result = await run.through(None)
         called = min(run.calls, 1)
         return Executed(result, Cost(calls=called, micros=called * tool.price_micros))
 

@@ -35,6 +35,10 @@ class History:
     used: Mapping[str, int] = field(default_factory=dict)  # limit's bucket → other effects in its window
 
 
+NO_HISTORY = History()
+"""Of a call that asks for no proof and counts under no limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
     permitted: bool

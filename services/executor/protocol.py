@@ -15,7 +15,7 @@ from __future__ import annotations
 from services.executor import answers
 from services.executor.effects import Known, Shard
 from services.executor.jobs import follow
-from services.executor.policies import History, PolicyDecision, buckets, is_proof, permit, same_call
+from services.executor.policies import NO_HISTORY, History, PolicyDecision, buckets, is_proof, permit, same_call
 from services.executor.tools import Call, Came, Outcome, TooLate, at_path
 from services.executor.world import World
 from tandem.contracts.log import EffectRecorded, Intent, JobStarted
@@ -120,6 +120,8 @@ class Run:
         return answers.expired(self._task) if now > min(self._task.expires, self._task.deadline) else None
 
     async def _history(self) -> History:
+        if not (self._tool.writes or self._counts):
+            return NO_HISTORY
         authority = self._task.authority
         steps = frozenset(step for step in (authority.identity, authority.authorisation) if step)
         proofs = await self._world.ledger.proofs(self._task.ticket, steps) if self._tool.writes and steps else {}

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
@@ -24,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=512)
-def _takes_effect(function: Callable[..., Any]) -> bool:
-    return "effect" in inspect.signature(function).parameters
+def _nature(function: Callable[..., Any]) -> tuple[bool, bool]:
+    """Whether it takes the effect, and whether it is async."""
+    return "effect" in inspect.signature(function).parameters, inspect.iscoroutinefunction(function)
 
 
 class PythonTools:
@@ -38,26 +40,28 @@ class PythonTools:
         if tool.server not in self._allowed:
             raise Refused("transport-forbidden", f"add {tool.server!r} to TANDEM_PYTHON_TOOLS to let packs call it")
         try:
-            function = getattr(importlib.import_module(tool.server), tool.path)
-            takes_effect = _takes_effect(function)
+            module = sys.modules.get(tool.server) or importlib.import_module(tool.server)
+            function = getattr(module, tool.path)
+            takes_effect, is_async = _nature(function)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise Refused("transport-unknown", f"{tool.server}:{tool.path} is not a function here") from error
         extra = {"effect": effect} if takes_effect else {}
-        return PythonCall(tool, function, {**arguments, **extra})
+        return PythonCall(tool, function, {**arguments, **extra}, is_async)
 
 
 class PythonCall:
-    def __init__(self, tool: Tool, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    def __init__(self, tool: Tool, function: Callable[..., Any], arguments: dict[str, Any], is_async: bool) -> None:
         self._tool = tool
         self._function = function
         self._arguments = arguments
+        self._is_async = is_async
 
     async def send(self, guard: Guard) -> Outcome:
         """Call the function once. One that is not async runs in a thread, which a deadline leaves behind. TooLate."""
         guard()
         try:
             async with asyncio.timeout(self._tool.timeout_ms / 1000):
-                if inspect.iscoroutinefunction(self._function):
+                if self._is_async:
                     answer = await self._function(**self._arguments)
                 else:
                     answer = await asyncio.to_thread(self._function, **self._arguments)

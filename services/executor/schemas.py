@@ -31,6 +31,8 @@ def problem(value: Any, schema: dict[str, Any]) -> str | None:
     except ValidationError as broken:
         return f"its schema cannot be used: {broken.message}"
     try:
+        if validator.is_valid(value):
+            return None
         error = next(validator.iter_errors(value), None)
     except (TypeError, ValueError) as foreign:
         return f"value is not JSON: {type(foreign).__name__}"
