@@ -23,7 +23,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from tandem.bus.base import Record
-from tandem.contracts.message import Header
 from tandem.telemetry_names import Attribute, SpanName
 
 Attributes = Mapping[str, str | int | float | bool]
@@ -54,8 +53,9 @@ class Ids(NamedTuple):
 
 
 _state = _State()
-_current: ContextVar[str | None] = ContextVar("traceparent", default=None)
-_span: ContextVar[Span | None] = ContextVar("span", default=None)
+_here: ContextVar[tuple[str | None, Span | None]] = ContextVar("here", default=(None, None))
+"""The traceparent to pass on, and the span if this one is recorded."""
+
 _ids: ContextVar[Ids | None] = ContextVar("ids", default=None)
 
 
@@ -84,7 +84,7 @@ def shutdown_tracing() -> None:
 
 def current_traceparent() -> str | None:
     """The traceparent to put on what is sent now."""
-    return _current.get()
+    return _here.get()[0]
 
 
 def current_ids() -> Ids | None:
@@ -95,14 +95,14 @@ def bind(*, conversation: str = "", ticket: str = "", segment: int = 0, plan_ver
     """Name the work in hand: on logs, on the current span and on those made under it. Ends with the current task."""
     ids = Ids(conversation, ticket, segment, plan_version)
     _ids.set(ids)
-    span = _span.get()
+    _, span = _here.get()
     if span is not None:
         span.set_attributes(_id_attributes(ids))
 
 
 def annotate(attributes: Attributes) -> None:
     """Put attributes on the current span, if one is recorded."""
-    span = _span.get()
+    _, span = _here.get()
     if span is not None:
         span.set_attributes(attributes)
 
@@ -114,7 +114,7 @@ def annotate_ids(ids: Ids) -> None:
 
 def link(traceparent: str | None) -> None:
     """Link the current span to the segment before; nothing if that is its own trace or was not recorded."""
-    span = _span.get()
+    _, span = _here.get()
     if span is None or not traceparent or not _recorded(traceparent):
         return
     earlier = _parse(traceparent)
@@ -128,24 +128,23 @@ def new_traceparent() -> str:
 
 
 class _Scope:
-    """A context manager that costs two context variables, and a span when one is recorded."""
+    """A context manager that costs a context variable, and a span when one is recorded."""
 
-    __slots__ = ("_parent", "_span", "_tokens")
+    __slots__ = ("_parent", "_span", "_token")
 
     def __init__(self, parent: str | None, span: Span | None) -> None:
         self._parent = parent
         self._span = span
-        self._tokens: tuple[Token[str | None], Token[Span | None]] | None = None
+        self._token: Token[tuple[str | None, Span | None]] | None = None
 
     def __enter__(self) -> Span | None:
         here = self._parent if self._span is None else _text(self._span.get_span_context())
-        self._tokens = (_current.set(here), _span.set(self._span))
+        self._token = _here.set((here, self._span))
         return self._span
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._tokens is not None:
-            _current.reset(self._tokens[0])
-            _span.reset(self._tokens[1])
+        if self._token is not None:
+            _here.reset(self._token)
         if self._span is not None:
             if error is not None:
                 self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
@@ -155,8 +154,8 @@ class _Scope:
 
 def consume_span(record: Record, name: str) -> _Scope:
     """Around the handling of a record by the group `name`."""
-    parent = _header(record.headers, "traceparent")
-    before = _header(record.headers, "tracelink")
+    headers = dict(record.headers)
+    parent, before = _header(headers, "traceparent"), _header(headers, "tracelink")
     if before is not None or parent is None:
         return _first(before, _process_name(record), _consumer_attributes(record, name))
     if len(parent) == _LENGTH and not _recorded(parent):
@@ -172,7 +171,7 @@ def consume_span(record: Record, name: str) -> _Scope:
 
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
     """A child of the current span; nothing if that is not recorded."""
-    parent = _current.get()
+    parent, _ = _here.get()
     if parent is None or not _recorded(parent):
         return _Scope(parent, None)
     context = _parse(parent)
@@ -242,11 +241,9 @@ def _process_name(record: Record) -> str:
     return f"{SpanName.PROCESS} {record.topic}"
 
 
-def _header(headers: tuple[Header, ...], name: str) -> str | None:
-    for key, value in headers:
-        if key == name:
-            return value.decode("ascii", "replace") if value else None
-    return None
+def _header(headers: Mapping[str, bytes | None], name: str) -> str | None:
+    value = headers.get(name)
+    return value.decode("ascii", "replace") if value else None
 
 
 def _recorded(traceparent: str) -> bool:

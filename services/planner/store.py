@@ -32,7 +32,6 @@ SEPARATOR = "\x1f"
 MAX_DUE = 200
 CHUNK = 400
 
-_TICKET = TypeAdapter(Ticket)
 _OUTPUTS = TypeAdapter(tuple[Output, ...])
 
 
@@ -60,7 +59,7 @@ class Transition:
     traceparent: str | None
 
     def encode_ticket(self) -> bytes:
-        return _TICKET.dump_json(self.ticket)
+        return self.ticket.to_json()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,10 @@ class Record(NamedTuple):
 
     def header(self, name: str) -> bytes | None:
         """The last header of that name."""
-        return next((value for key, value in reversed(self.headers) if key == name), None)
+        for key, value in reversed(self.headers):
+            if key == name:
+                return value
+        return None
 
 
 class NewRecord(NamedTuple):
@@ -74,12 +77,12 @@ def placed(message: Outgoing, partitions: int) -> int | None:
     if message.partition is not None:
         return message.partition
     key = message.record.key
-    return None if key is None else partition_for(_text(key), partitions)
+    if key is None:
+        return None
+    return partition_for(key if isinstance(key, str) else _text(key), partitions)
 
 
-def _text(key: str | bytes) -> str:
-    if isinstance(key, str):
-        return key
+def _text(key: bytes) -> str:
     try:
         return key.decode()
     except UnicodeDecodeError:
@@ -179,5 +182,5 @@ class Bus(Protocol):
 
 def outgoing(topic: str, key: str, message: Message, envelope: Envelope, partition: int | None = None) -> Outgoing:
     """A message as a record to publish."""
-    record = NewRecord(key, message.model_dump_json().encode(), to_headers(envelope))
+    record = NewRecord(key, message.to_json(), to_headers(envelope))
     return Outgoing(topic, record, partition)

@@ -257,20 +257,17 @@ class ConsumeLoop:
         envelope = read_envelope(record.headers)
         delivery = Delivery(record, envelope, read_body(envelope.type, record.value), taken.attempt)
         with self._around(record):
-            outputs = await self._call(delivery)
+            try:
+                outputs = await self._handler(delivery)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise RuntimeError("something the handler waited for was cancelled") from error
         for output in outputs:
             if len(output.record.value or b"") > MAX_BODY_BYTES:
                 raise InvalidMessage("output-too-large", f"a body for {output.topic} is over {MAX_BODY_BYTES} bytes")
         return outputs
-
-    async def _call(self, delivery: Delivery) -> Sequence[Outgoing]:
-        try:
-            return await self._handler(delivery)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise RuntimeError("something the handler waited for was cancelled") from error
 
     def _failed(self, taken: Taken, decision: RetryDecision, refused: bool) -> Sequence[Outgoing]:
         record, topic = taken.record, self._topics[taken.record.topic]
