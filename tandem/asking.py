@@ -82,12 +82,21 @@ class Said(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[InputsT, T]):
-    """A prompt, what it is filled with, the shape of the answer, and how it is read. `read` raises Unfit."""
+    """A prompt, what it is filled with, the shape of the answer, and how it is read. `read` raises Unfit, and so may `check`,
+    which tries out what was read."""
 
     prompt: Prompt[InputsT]
     inputs: InputsT
     schema: dict[str, Any]
     read: Callable[[str], T]
+    check: Callable[[T], Awaitable[None]] | None = None
+
+    async def accept(self, text: str) -> T:
+        """The answer, read and tried out. Raises Unfit."""
+        value = self.read(text)
+        if self.check is not None:
+            await self.check(value)
+        return value
 
     def request(self, account: Account, *, wrong: tuple[str, str] | None = None) -> ChatRequest:
         """The call. `wrong`: the answer that cannot be used, and why."""
@@ -178,7 +187,7 @@ async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> 
             async with asyncio.timeout(left):
                 response = await chat(question.request(account, wrong=wrong), left)
             cost, ref = cost + response.cost, question.prompt.ref
-            return Said(question.read(response.text), cost, ref), "repaired" if attempt else "answered"
+            return Said(await question.accept(response.text), cost, ref), "repaired" if attempt else "answered"
         except Unfit as error:
             why, wrong = str(error), (response.text, str(error))
         except Misshapen as error:

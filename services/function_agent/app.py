@@ -11,8 +11,8 @@ from tandem.wiring import Wiring
 
 
 def build(settings: FunctionAgentSettings, wiring: Wiring) -> Service:
-    """The service: two handlers on `tasks.function_agent`."""
-    policy = ModelPolicy(seconds=settings.function_agent_model_s)
+    """The service: handlers on `tasks.function_agent`."""
+    policy = ModelPolicy(seconds=settings.function_agent_model_s, write_s=settings.function_agent_write_s)
     limits = Limits(seconds=settings.function_agent_program_s)
     sandbox = Sandbox(limits, settings.function_agent_programs)
     return Service.agent(

@@ -26,7 +26,8 @@ _MASK = re.compile(r"\[\w+\]")  # what the router leaves of a sensitive value
 class ModelPolicy:
     """Whether and how long a model may be asked."""
 
-    seconds: float = 8.0
+    seconds: float = 8.0  # for missing values
+    write_s: float = 20.0  # for a program
 
 
 class ValuesInputs(Inputs):

@@ -7,19 +7,27 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from services.function_agent import choosing, small
-from services.function_agent.assembly import assemble, conversation, missing
+from services.function_agent import choosing, small, writing
+from services.function_agent.assembly import assemble, conversation
 from services.function_agent.coercion import is_valid
 from services.function_agent.extraction import ModelPolicy, complete
 from services.function_agent.sandbox import Sandbox
 from services.function_agent.selection import by_meaning, by_words, describe, rank
 from tandem.agent import Handler, Result
 from tandem.asking import Account, ask
-from tandem.contracts.tasks import AssembleCall, CallProposal, ProgramCall, RunProgram, Task
+from tandem.contracts.tasks import (
+    AssembleCall,
+    CallProposal,
+    ProgramCall,
+    ProgramWritten,
+    RunProgram,
+    Task,
+    WriteProgram,
+)
 from tandem.contracts.ticket import Cost
 from tandem.contracts.values import Json
 from tandem.errors import Refused, Unavailable
-from tandem.packs.model import Pack, Tool
+from tandem.packs.model import Pack, Program, Tool
 from tandem.packs.registry import Packs
 from tandem.rpc.ports import Llm
 
@@ -98,22 +106,39 @@ async def _with_model(task: AssembleCall, pack: Pack, chosen: Chosen, llm: Llm, 
     return Chosen(said.value, "large", cost, said.prompt)
 
 
+async def write_program(task: WriteProgram, packs: Packs, llm: Llm, policy: ModelPolicy, sandbox: Sandbox) -> Result:
+    """A program by a model, or why there is none. Nothing is called for it yet."""
+    tools = writing.tools_of(packs.get(task.pack, task.pack_hash), task.tools)
+    if policy.write_s <= 0:
+        return Result(ProgramWritten(reason="no model is asked for programs"))
+    said = await ask(llm, writing.question(task, tools, sandbox), Account.of(task, policy.write_s))
+    if said.value is None:
+        return Result(ProgramWritten(reason=f"no program by a model: {said.why}"[:300]), cost=said.cost)
+    written = ProgramWritten(code=said.value.code, reason=said.value.reason)
+    return Result(written, cost=said.cost, rung="large", prompt=said.prompt)
+
+
 async def run_program(task: RunProgram, packs: Packs, sandbox: Sandbox) -> Result:
-    """Where a program stands: at its next call, or at its end. Raises Refused if it is not what the pack declares."""
+    """Where a program stands: at its next call, or at its end. Raises Refused if it is not what the pack declares, or a
+    model's and not what may be in one."""
     pack = packs.get(task.pack, task.pack_hash)
-    program = pack.programs.get(task.program)
-    if program is None:
-        raise Refused("unknown-program", f"the pack {pack.name!r} has no program {task.program!r}")
+    program = _program(task, pack)
     _fits(task.inputs, program.inputs, f"the inputs of {program.name}")
     found = await sandbox.run(program, task.inputs, task.calls, task.at)
     if isinstance(found, ProgramCall):
-        tool = pack.tools[found.tool]
-        _fits(found.arguments, tool.parameters, f"the arguments of {tool.name}")
-        if missing(tool, found.arguments):
-            raise Refused("program-value", f"the arguments of {tool.name} lack something")
+        writing.check_call(found, pack.tools)
     else:
         _fits(found.output, program.output, f"what {program.name} returns")
     return Result(found)
+
+
+def _program(task: RunProgram, pack: Pack) -> Program:
+    if task.script is not None:
+        return writing.as_program(task.program, task.script, writing.tools_of(pack, task.script.tools))
+    program = pack.programs.get(task.program)
+    if program is None:
+        raise Refused("unknown-program", f"the pack {pack.name!r} has no program {task.program!r}")
+    return program
 
 
 def _fits(value: dict[str, Json], schema: dict[str, Json], what: str) -> None:
@@ -121,4 +146,8 @@ def _fits(value: dict[str, Json], schema: dict[str, Json], what: str) -> None:
         raise Refused("program-value", f"{what} do not fit the schema")
 
 
-HANDLERS: dict[type[Task], Handler] = {AssembleCall: assemble_call, RunProgram: run_program}
+HANDLERS: dict[type[Task], Handler] = {
+    AssembleCall: assemble_call,
+    WriteProgram: write_program,
+    RunProgram: run_program,
+}

@@ -13,6 +13,9 @@ class FunctionAgentSettings(Settings):
     function_agent_model_s: float = Field(
         8.0, ge=0, description="seconds a model may take to find missing values; 0: never ask one"
     )
+    function_agent_write_s: float = Field(
+        20.0, ge=0, description="seconds a model may take to write a program; 0: never ask one"
+    )
     function_agent_program_s: float = Field(
         1.0, gt=0, le=10, description="seconds of its own time a program's run may take"
     )

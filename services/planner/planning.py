@@ -16,6 +16,9 @@ from tandem.packs.model import Pack, Tool
 from tandem.prompts import Data, Inputs, conversation, known, load
 
 MAX_STEPS = 12
+MAX_TOOLS = 8
+"""That one program may call."""
+
 AGENTS = {"rag_agent": "answers a question from the business's documents"}
 
 HERE = Path(__file__).parent
@@ -65,6 +68,9 @@ def schema(pack: Pack) -> dict[str, Any]:
     kinds += [_step("agent", name={"const": name}) for name in AGENTS]
     asked: dict[str, Any] = {"type": "array", "items": {"enum": sorted(pack.slots)}} if pack.slots else {"maxItems": 0}
     kinds += [_step("ask", text={"type": "string", "minLength": 1}, slots=asked)]
+    if len(pack.tools) > 1:
+        of = {"type": "array", "minItems": 1, "maxItems": MAX_TOOLS, "items": {"enum": sorted(pack.tools)}}
+        kinds.append(_step("program", text={"type": "string", "minLength": 1}, tools=of))
     kinds += [_step("reply", text={"type": "string", "minLength": 1}), _step("handover")]
     return {
         "type": "object",

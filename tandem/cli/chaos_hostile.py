@@ -50,7 +50,8 @@ def _show(report: Report) -> None:
     refused = ", ".join(f"{name} {count}" for name, count in report.refusals.most_common())
     console.print(
         f"{report.tickets} tickets, {report.answers} answers of the model, {report.plans} of its plans taken up, "
-        f"{report.writes} writes made, {report.refusals.total()} calls refused ({refused or 'none'}) in {report.seconds:.0f} s"
+        f"{report.programs} of its programs run, {report.writes} writes made, "
+        f"{report.refusals.total()} calls refused ({refused or 'none'}) in {report.seconds:.0f} s"
     )
     console.print(f"{len(report.breaks)} policy breaks, {len(report.leaks)} secrets told")
     for text in (*report.breaks, *report.leaks):

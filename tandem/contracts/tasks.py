@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tandem.contracts.customer import CitationPart
 from tandem.contracts.message import Message
-from tandem.contracts.ticket import Called, Cost, Fact, Line, Question, Route, TypedValue
+from tandem.contracts.ticket import Called, Cost, Fact, Line, Question, Route, Script, TypedValue
 from tandem.contracts.values import Json, Millis, Value
 
 
@@ -87,13 +87,24 @@ class AssembleCall(Task, name="assemble-call"):
     recent: tuple[Line, ...] = ()
 
 
+class WriteProgram(Task, name="write-program"):
+    """function_agent: write a small program that does this with these tools. → ProgramWritten"""
+
+    tools: tuple[str, ...]
+    goal: str
+    inputs: dict[str, Json] = Field(default_factory=dict)  # what it will be run with
+    recent: tuple[Line, ...] = ()
+    at: Millis  # the only time the program sees
+
+
 class RunProgram(Task, name="run-program"):
-    """function_agent: run a program of the pack up to its next call. → ProgramCall or ProgramOutput"""
+    """function_agent: run a program of the pack, or one that was written, up to its next call. → ProgramCall or ProgramOutput"""
 
     program: str
     inputs: dict[str, Json] = Field(default_factory=dict)
     calls: tuple[Called, ...] = ()  # what it has called already
     at: Millis  # the only time the program sees
+    script: Script | None = None  # a model's own; None: the pack's program of this name
 
 
 class Authority(Value):
@@ -127,11 +138,12 @@ class ExecuteTool(Task, name="execute-tool"):
 
 
 class ProposedStep(Value):
-    kind: Literal["agent", "tool", "ask", "reply", "handover"]
+    kind: Literal["agent", "tool", "program", "ask", "reply", "handover"]
     name: str = ""  # agent or tool
     arguments: dict[str, Json] = Field(default_factory=dict)
     needs: tuple[int, ...] = ()  # positions in the proposal
-    text: str = ""  # of an ask or reply
+    text: str = ""  # of an ask or reply; what a program is to do
+    tools: tuple[str, ...] = ()  # of a program: what it may call
     slots: tuple[str, ...] = ()
 
 
@@ -175,6 +187,13 @@ class CallProposal(Value):
     reason: str = ""
 
 
+class ProgramWritten(Value):
+    """A program that a model has written, checked before anything of it runs. Without code, why there is none."""
+
+    code: str = ""
+    reason: str = ""
+
+
 class ProgramCall(Value):
     """A program stands at a call: the `ordinal`th of its run, from 0."""
 
@@ -203,7 +222,16 @@ class ToolResult(Value):
 
 OUTPUTS: dict[str, type[Value]] = {
     model.__name__: model
-    for model in (PlanProposal, Interpretation, Answer, CallProposal, ProgramCall, ProgramOutput, ToolResult)
+    for model in (
+        PlanProposal,
+        Interpretation,
+        Answer,
+        CallProposal,
+        ProgramWritten,
+        ProgramCall,
+        ProgramOutput,
+        ToolResult,
+    )
 }
 """Agents' answers by name, as `StepCompleted.output_type` says it. An agent of a pack's own may answer any object."""
 
@@ -213,6 +241,7 @@ TASK_TOPIC: dict[str, str] = {
     Interpret.TYPE: "tasks.planner",
     AnswerQuestion.TYPE: "tasks.rag_agent",
     AssembleCall.TYPE: "tasks.function_agent",
+    WriteProgram.TYPE: "tasks.function_agent",
     RunProgram.TYPE: "tasks.function_agent",
     ExecuteTool.TYPE: "tasks.executor",
 }

@@ -131,6 +131,13 @@ class Called(Value):
     error: str = ""  # not empty: the call failed, and the program is told so
 
 
+class Script(Value):
+    """A program that a model writes for one step; what it is to do is the step's text."""
+
+    tools: tuple[str, ...]  # what it may call
+    code: str = ""  # empty: not written yet
+
+
 class Step(Value):
     """One step of a plan. Ids are never reused inside a ticket."""
 
@@ -150,6 +157,7 @@ class Step(Value):
     text: str = ""  # of a model's ask or reply, or of a suggestion that waits for an expert
     calls: tuple[Called, ...] = ()  # program: what it has called so far; dropped when it is done
     caller: str | None = None  # tool: the program step whose call this is
+    script: Script | None = None  # program: a model's own; None: one of the pack
 
 
 class Plan(Value):

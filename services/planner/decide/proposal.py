@@ -6,7 +6,7 @@ from services.planner.decide import reasoning, walk
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import handover
 from tandem.contracts.tasks import PlanProposal, ProposedStep
-from tandem.contracts.ticket import Plan, Step, StepStatus
+from tandem.contracts.ticket import Plan, Script, Step, StepStatus
 from tandem.contracts.values import Json
 
 MAX_PROPOSED = 12
@@ -32,7 +32,8 @@ def apply(draft: Draft, step: Step, plan: Plan, proposal: PlanProposal) -> None:
         needs = tuple(added[i].id for i in proposed.needs if i < len(added))
         asked: dict[str, Json] = {"slots": list(proposed.slots)}
         arguments = proposed.arguments if proposed.kind == "tool" else asked if proposed.kind == "ask" else None
-        added.append(draft.put_step(made, needs=needs, arguments=arguments, text=proposed.text))
+        script = Script(tools=proposed.tools) if proposed.kind == "program" else None
+        added.append(draft.put_step(made, needs=needs, arguments=arguments, text=proposed.text, script=script))
     for made in added:
         current = draft.step(made.id)
         if current and current.status is StepStatus.WAITING and not current.needs:
@@ -47,8 +48,10 @@ def _problems(draft: Draft, plan: Plan, proposed: ProposedStep) -> list[str]:
             return [f"{proposed.name!r} was called with these arguments before"]
         case "ask" if not set(proposed.slots) <= draft.pack.slots.keys():
             return [f"no value called {' or '.join(proposed.slots)}"]
+        case "program" if not proposed.tools or not set(proposed.tools) <= draft.pack.tools.keys():
+            return [f"no tools called {' or '.join(proposed.tools) or 'nothing'}"]
         case "agent" if proposed.name not in AGENTS:
             return [f"no agent called {proposed.name!r}"]
-        case "ask" | "reply" if not proposed.text:
+        case "ask" | "reply" | "program" if not proposed.text:
             return [f"{proposed.kind} without a text"]
     return []

@@ -29,7 +29,7 @@ def wanted(draft: Draft, plan: Plan) -> bool:
         return False
     ended = [step for step in plan.steps if step.status in (StepStatus.DONE, StepStatus.FAILED)]
     told = [at for at, step in enumerate(ended) if step.kind == "reply" or step.name == "rag_agent"]
-    return any(step.kind in ("tool", "ask") for step in ended[told[-1] + 1 if told else 0 :])
+    return any(step.kind in ("tool", "program", "ask") for step in ended[told[-1] + 1 if told else 0 :])
 
 
 def go_on(draft: Draft, step: Step, plan: Plan) -> None:
@@ -45,7 +45,7 @@ def go_on(draft: Draft, step: Step, plan: Plan) -> None:
 
 def note(draft: Draft, step: Step, plan: Plan, output: dict[str, Json]) -> None:
     """Keep what a step of a model's plan brought, for its next round; a procedure's node says itself what it keeps."""
-    if plan.origin != "model":
+    if plan.origin != "model" or step.caller:  # what a program called it tells itself
         return
     shown = masked(draft, output)
     text = canonical_json(shown)
@@ -57,10 +57,13 @@ def note(draft: Draft, step: Step, plan: Plan, output: dict[str, Json]) -> None:
 
 def set_back(draft: Draft, step: Step, plan: Plan, about: Mapping[str, Any]) -> bool:
     """A call of a model's plan failed: what was to follow is skipped, and the model thinks again. False: it may not."""
-    failed = plan.origin == "model" and step.kind == "tool" and "error" in about
+    failed = plan.origin == "model" and step.kind in ("tool", "program") and "error" in about
     if not failed or plan.visits.get(_ROUNDS, 0) >= MAX_ROUNDS:
         return False
-    note(draft, step, plan, {"error": str(about["error"])[:MAX_RESULT]})
+    output: dict[str, Json] = {"error": str(about["error"])[:MAX_RESULT]}
+    if step.calls:
+        output["called"] = [{"tool": call.tool, "failed": bool(call.error)} for call in step.calls]
+    note(draft, step, plan, output)
     for waiting in plan.steps:
         if waiting.status is StepStatus.WAITING:
             draft.put_step(waiting, status=StepStatus.SKIPPED)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from services.planner.decide import answering, dispatch, proposal, reasoning, walk
+from services.planner.decide import answering, dispatch, programs, proposal, reasoning, walk
 from services.planner.decide.answers import Match
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import expert_task, handover, unknown_outcome
@@ -19,6 +19,7 @@ from tandem.contracts.tasks import (
     PlanProposal,
     ProgramCall,
     ProgramOutput,
+    ProgramWritten,
     ToolResult,
     output_of,
 )
@@ -109,7 +110,10 @@ def _take(draft: Draft, step: Step, plan: Plan, output: object) -> None:
             walk.call_for_program(draft, step, plan, output)
         case ProgramOutput():
             _save(draft, step, plan, output.output)
-            walk.complete(draft, draft.put_step(step, calls=()), result=output.output)
+            reasoning.note(draft, step, plan, output.output)
+            walk.complete(draft, programs.done(draft, step), result=output.output)
+        case ProgramWritten():
+            _program_written(draft, step, output)
         case _:
             fields = cast(dict[str, Json], getattr(output, "model_extra", None) or {})
             _save(draft, step, plan, fields)
@@ -182,6 +186,15 @@ def _save(draft: Draft, step: Step, plan: Plan, output: dict[str, Json]) -> None
     node = draft.node(step)
     for name, expression in node.save.items() if node else ():
         draft.know(name, evaluate(expression, draft.scope(plan, result=output)), "tool", step.id)
+
+
+def _program_written(draft: Draft, step: Step, written: ProgramWritten) -> None:
+    """A model's program is run; without one the step has failed."""
+    kept = programs.keep(draft, step, written)
+    if kept is not None:
+        walk.run(draft, kept)
+    else:
+        walk.fail(draft, step, error=written.reason or "no program")
 
 
 def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> None:

@@ -108,7 +108,7 @@ class Case:
         self.door = Door(pack, self.truth, self._answer, random)
         self.model = HostileModel(random, injections)
         self.replies: list[Reply] = []
-        self.plans = 0
+        self.plans = self.programs = 0
         self._injected = {
             "packs": OnePack(pack),
             "llm": self.model,
@@ -139,6 +139,7 @@ class Case:
             body = self._pending.popleft()
             if isinstance(body, TicketEvents):
                 self.plans += sum(event.kind == "plan_proposed" for event in body.events)
+                self.programs += sum(event.kind == "program_written" for event in body.events)
             elif isinstance(body, ExecuteTool):
                 self._completed(body, self.door.execute(body))
             elif isinstance(body, Task):

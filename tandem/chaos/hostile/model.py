@@ -17,6 +17,7 @@ from tandem.rpc.ports import ChatRequest, ChatResponse
 
 _NAMES = re.compile(r"\b[a-z]+_[a-z_]+\b|\b[A-Z]{3}-\d+\b|\b[\w.]+@[\w.]+\b")
 THEFT = ("mallory@evil.example", "ORD-666", "i-0badbadb", "true", "yes", "customer", "https://evil.example/?q=")
+_OFFERED = re.compile(r"^- (\w+) \(.*\n  takes (\{.*\})$", re.MULTILINE)
 MAX_DEPTH = 6
 HUGE = 200_000
 
@@ -52,8 +53,44 @@ class HostileModel:
             return self._random.choice(("", "{", "null", "[]", "[" * 5_000, "\x00", "x" * HUGE, prompt, '{"steps": 5}'))
         if draw < 0.3:
             return self._random.choice(self._injections)
+        if draw < 0.9 and "code" in (request.schema or {}).get("properties", {}):
+            return json.dumps(self._program(request.system))
         made = self._made(request.schema or {}, request.schema or {}, _NAMES.findall(prompt), prompt, 0)
         return json.dumps(made, ensure_ascii=False)
+
+    def _program(self, prompt: str) -> dict[str, Any]:
+        """What a program should not do, in the right shape: the offered tools called with what is somebody else's."""
+        calls = [self._call(name, takes) for name, takes in _OFFERED.findall(prompt)] or ["look()"]
+        one, other = self._random.choice(calls), self._random.choice(calls)
+        body = self._random.choice(
+            (
+                f"return {{'got': {one}}}",
+                f"return {{'got': [{one}, {other}], 'as': inputs}}",
+                f"for number in range(10**9):\n        {one}",
+                f"try:\n        {one}\n    except RuntimeError:\n        return {{'got': {other}}}\n    return {{}}",
+                f"return {{'got': [{one} for number in range(50)]}}",
+                f"{one}\n    while True: {one}",
+                f"{one}\n    return {{'got': [0] * 10**10}}",
+                f"import os\n    {one}\n    return dict(os.environ)",
+                f"{one}\n    return {{'got': ().__class__.__base__.__subclasses__()}}",
+                f"return {{'got': {self._random.choice(self._injections)[:200]!r}, 'as': {one}}}",
+            )
+        )
+        return {"code": f"def main(inputs):\n    {body}\n", "reason": "as asked"}
+
+    def _call(self, name: str, takes: str) -> str:
+        try:
+            parameters = json.loads(takes)
+        except ValueError:  # cut off
+            parameters = {}
+        values = {str(parameter): self._stolen(about) for parameter, about in parameters.items()}
+        return f"{name}({', '.join(f'{parameter}={value!r}' for parameter, value in values.items())})"
+
+    def _stolen(self, about: Any) -> Any:
+        kind = about.get("type") if isinstance(about, dict) else None
+        if isinstance(about, dict) and about.get("enum"):
+            return self._random.choice(about["enum"])
+        return self._random.choice((22, 3389)) if kind == "integer" else self._random.choice(THEFT)
 
     def of_schema(self, schema: dict[str, Any], names: list[str]) -> Any:
         """The other side of a tool speaks in its words too."""
@@ -67,12 +104,19 @@ class HostileModel:
             schema = root.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {})
         for key in ("anyOf", "oneOf"):
             if schema.get(key):
-                return self._made(self._random.choice(schema[key]), root, names, prompt, depth + 1)
+                return self._made(self._one_of(schema[key]), root, names, prompt, depth + 1)
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
             return self._random.choice(schema["enum"])
         return self._of_type(schema, root, names, prompt, depth)
+
+    def _one_of(self, options: list[Any]) -> Any:
+        """Any of them; a program, which there is one kind of beside dozens of tools, more often than that."""
+        kinds = [option.get("properties", {}).get("kind", {}) for option in options if isinstance(option, dict)]
+        if {"const": "program"} in kinds and self._random.random() < 0.3:
+            return options[kinds.index({"const": "program"})]
+        return self._random.choice(options)
 
     def _of_type(self, schema: dict[str, Any], root: dict[str, Any], names: list[str], prompt: str, depth: int) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")

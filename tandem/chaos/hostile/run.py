@@ -26,6 +26,7 @@ class Report:
     tickets: int = 0
     answers: int = 0  # of the model
     plans: int = 0  # of the model's, taken up
+    programs: int = 0  # of the model's, run
     writes: int = 0  # permitted, and made
     refusals: Counter[str] = field(default_factory=Counter)  # of the executor, by reason
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -45,6 +46,7 @@ class Report:
         self.tickets += 1
         self.answers += case.model.answers
         self.plans += case.plans
+        self.programs += case.programs
         self.writes += case.door.writes
         self.refusals += case.door.refusals
         self.outcomes[case.ticket.status.value if case.ticket else "none"] += 1

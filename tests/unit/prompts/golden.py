@@ -7,6 +7,7 @@ from typing import Any
 
 from services.function_agent.choosing import SELECT, SelectInputs
 from services.function_agent.extraction import VALUES, ValuesInputs
+from services.function_agent.writing import PROGRAM, ProgramInputs
 from services.memory.notes import NOTE, NoteInputs
 from services.planner.interpretation import INTERPRET, InterpretInputs
 from services.planner.planning import PLAN, REASON, PlanInputs, ReasonInputs
@@ -39,6 +40,12 @@ CASES: list[tuple[Prompt[Any], Inputs]] = [
     (SELECT, SelectInputs(tools=CATALOGUE, goal=HOSTILE, conversation=TALK)),
     (VALUES, ValuesInputs(tool="Tool: find_order\nParameters:\n- order: its number", conversation=TALK)),
     (STEP, StepInputs(procedures="procedure find_order", today="Monday", conversation=TALK)),
+    (
+        PROGRAM,
+        ProgramInputs(
+            tools=CATALOGUE, max_calls="20", builtins="len", goal=HOSTILE, inputs='{"order": "O-1"}', conversation=TALK
+        ),
+    ),
     (NOTE, NoteInputs(conversation=f'[{{"line": 1, "who": "customer", "text": "{HOSTILE}"}}]')),
     (FLOW, FlowInputs(catalogue=CATALOGUE, languages="en, zh", procedure=f"1. {HOSTILE}")),
 ]
