@@ -192,6 +192,7 @@ class Service:
             loop.add_signal_handler(number, asked.set)
         try:
             await self.start()
+            gc.freeze()  # what lives as long as the process is never looked through again
             await _first_of(asked.wait(), self.wait())
         finally:
             await self.stop(self.wiring.settings.drain_s)

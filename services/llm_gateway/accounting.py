@@ -9,7 +9,7 @@ from tandem import telemetry
 from tandem.contracts.ticket import Cost
 from tandem.errors import Exhausted, InvalidError, Unavailable
 from tandem.model_pools import Price
-from tandem.rpc.ports import Usage
+from tandem.rpc.ports import FREE, Usage
 from tandem.telemetry import names
 
 
@@ -18,13 +18,13 @@ def cost_of(usage: Usage, price: Price) -> Cost:
     cached = price.tokens_in if price.cached is None else price.cached
     fresh = max(0, usage.tokens_in - usage.cached)
     thousandths = fresh * price.tokens_in + usage.cached * cached + usage.tokens_out * price.tokens_out
-    return Cost(calls=1, tokens=usage.tokens_in + usage.tokens_out, micros=-(-thousandths // 1000))
+    return FREE.changed(calls=1, tokens=usage.tokens_in + usage.tokens_out, micros=-(-thousandths // 1000))
 
 
 def most_of(tokens: int, price: Price) -> Cost:
     """What a call of so many tokens can cost at most."""
     dearest = max(price.tokens_in, price.tokens_out)
-    return Cost(calls=1, tokens=tokens, micros=-(-tokens * dearest // 1000))
+    return FREE.changed(calls=1, tokens=tokens, micros=-(-tokens * dearest // 1000))
 
 
 def account(pool: str, usage: Usage, cost: Cost) -> None:

@@ -16,6 +16,7 @@ NOT_THE_QUESTION = frozenset({"model", "stream", "stream_options", "user", "cach
 """Fields of a body that do not change what is asked."""
 
 NO_USAGE = Usage()
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 BYTES_A_TOKEN = 3
 """Of a prompt, for what is set aside before a call; what it really took is settled after it."""
 
@@ -82,7 +83,7 @@ class Call:
     def question(self) -> str:
         """A key of what is asked: prompt, schema, tools, sampling; and of which model."""
         asked = {name: value for name, value in self.body.items() if name not in NOT_THE_QUESTION}
-        text = json.dumps([self.pool, self.adapter, asked], sort_keys=True, separators=(",", ":"))
+        text = _canonical([self.pool, self.adapter, asked])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property

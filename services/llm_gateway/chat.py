@@ -28,7 +28,7 @@ from tandem import telemetry
 from tandem.contracts.ticket import Cost
 from tandem.errors import InvalidError
 from tandem.model_pools import Pools
-from tandem.rpc.ports import FREE
+from tandem.rpc.ports import FREE, Usage
 from tandem.telemetry import Attribute, SpanName, names
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ class Chat:
             try:
                 lease = await self._serving.lease(pool, call, weight, last=pool is chain[-1])
                 completion = self._read(call, lease, began)
-                completion.cost += spent
+                completion.cost = completion.cost + spent if spent is not FREE else completion.cost
                 return completion
             except Failed as error:
                 failure = error
@@ -257,7 +257,10 @@ class Chat:
     def _accounted(self, pool: ServedPool, completion: Completion, first_s: float) -> Completion:
         completion.cost = cost_of(completion.usage, pool.pool.price)
         account(pool.name, completion.usage, completion.cost)
-        completion.usage = replace(completion.usage, first_token_ms=round(first_s * 1000, 3))
+        usage, first_ms = completion.usage, round(first_s * 1000, 3)
+        completion.usage = Usage(
+            tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, cached=usage.cached, first_token_ms=first_ms
+        )
         completion.model = completion.model or pool.pool.model
         return completion
 

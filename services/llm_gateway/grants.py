@@ -11,6 +11,7 @@ from services.llm_gateway.shared_grants import SharedGrants
 from tandem import telemetry
 from tandem.contracts.ticket import Cost
 from tandem.errors import Exhausted
+from tandem.rpc.ports import FREE
 from tandem.telemetry import names
 
 LEFT = "left"
@@ -30,14 +31,37 @@ class Entry:
 
 
 @dataclass(slots=True)
+class _Sum:
+    """A cost that is counted up in place: there are thousands of grants, and each call changes one four times."""
+
+    calls: int = 0
+    tokens: int = 0
+    micros: int = 0
+
+    def add(self, cost: Cost, times: int = 1) -> None:
+        self.calls += times * cost.calls
+        self.tokens += times * cost.tokens
+        self.micros += times * cost.micros
+
+
+@dataclass(slots=True)
 class _Grant:
-    spent: Cost = field(default_factory=Cost)
-    reserved: Cost = field(default_factory=Cost)
+    spent: _Sum = field(default_factory=_Sum)
+    taken: _Sum = field(default_factory=_Sum)  # spent, and set aside
     calls: dict[str, Entry] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
-        return self.reserved == Cost()
+        return self.spent == self.taken
+
+    def has_room(self, cost: Cost, limit: Cost) -> bool:
+        """Zero sets no limit."""
+        taken = self.taken
+        return (
+            (not limit.calls or taken.calls + cost.calls <= limit.calls)
+            and (not limit.tokens or taken.tokens + cost.tokens <= limit.tokens)
+            and (not limit.micros or taken.micros + cost.micros <= limit.micros)
+        )
 
 
 class Grants:
@@ -81,7 +105,10 @@ class Grants:
     def spent(self, call: Call) -> Cost:
         """Under the call's grant, by this process."""
         grant = self._grants.get(call.grant_key)
-        return grant.spent if grant is not None else Cost()
+        if grant is None:
+            return FREE
+        spent = grant.spent
+        return Cost(calls=spent.calls, tokens=spent.tokens, micros=spent.micros)
 
     async def close(self) -> None:
         if self._shared is not None:
@@ -97,12 +124,12 @@ class Grants:
         if known is not None:
             telemetry.count(names.MODEL_REPEATED, "grant")
             return known.answer
-        if not _within(grant.spent + grant.reserved + estimate, call.limit) or len(grant.calls) >= MAX_CALLS:
+        if not grant.has_room(estimate, call.limit) or len(grant.calls) >= MAX_CALLS:
             telemetry.count(names.MODEL_REFUSED, "grant_spent")
             raise Exhausted("grant_spent", f"grant {call.grant} has no room for this call")
         entry = Entry(estimate, asyncio.get_running_loop().create_future())
         grant.calls[question] = entry
-        grant.reserved += estimate
+        grant.taken.add(estimate)
         return entry
 
     def _fail(self, call: Call, question: str, entry: Entry, error: BaseException, spent: Cost) -> None:
@@ -114,8 +141,10 @@ class Grants:
 
     def _close(self, call: Call, entry: Entry, spent: Cost) -> None:
         grant = self._grants[call.grant_key]
-        grant.reserved -= entry.reserved
-        grant.spent += spent
+        grant.taken.add(entry.reserved, -1)
+        grant.taken.add(spent)
+        grant.spent.add(spent)
+        entry.reserved = FREE
 
     def _forget(self) -> None:
         while len(self._grants) > MAX_GRANTS:
@@ -124,9 +153,3 @@ class Grants:
                 self._grants.move_to_end(name)
                 return
             del self._grants[name]
-
-
-def _within(cost: Cost, limit: Cost) -> bool:
-    """As Cost.within, but zero sets no limit."""
-    pairs = ((cost.calls, limit.calls), (cost.tokens, limit.tokens), (cost.micros, limit.micros))
-    return all(not most or value <= most for value, most in pairs)

@@ -34,6 +34,8 @@ LOAD_ADAPTER_S = 30.0
 
 Salt = Callable[[str], str]
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
@@ -81,7 +83,7 @@ class ServedPool:
         if self.pool.vllm:
             body["cache_salt"] = self._salt(call.tenant)
         headers = {**self._headers, "Idempotency-Key": call.grant} if call.grant else self._headers
-        raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        raw = _compact(body).encode("utf-8", "surrogatepass")
         return Question(raw, headers, call.stream)
 
     async def load_adapter(self, replica: Replica, name: str) -> None:

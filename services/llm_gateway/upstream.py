@@ -36,6 +36,9 @@ NEVER = 1e9
 """Seconds beyond which a time limit would be rounded up to a whole one."""
 
 
+_WHOLE = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, ceil_threshold=NEVER)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is sent to a replica."""
@@ -99,7 +102,9 @@ class Upstream:
             ) from error
 
     async def _begin(self, replica: Replica, question: Question, deadline_s: float, began: float) -> Opened:
-        limits = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S, ceil_threshold=NEVER)
+        limits = _WHOLE  # `open` waits for all of it
+        if question.stream:
+            limits = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S, ceil_threshold=NEVER)
         response = await self._open_session().post(
             replica.chat_url, data=question.body, headers=question.headers, timeout=limits
         )

@@ -36,17 +36,17 @@ def request_to_wire(request: ChatRequest) -> llm_pb2.ChatRequest:
 
 def request_from_wire(message: Any) -> ChatRequest:
     """Raises InvalidError where JSON is not what it should be."""
-    limit = message.limit
+    limit = message.limit  # all zero where there is none
     return ChatRequest(
         tenant=message.tenant,
         system=message.system,
-        messages=tuple(_turn_from_wire(turn) for turn in message.messages),
+        messages=tuple([_turn_from_wire(turn) for turn in message.messages]),
         schema=_json("schema_json", message.schema_json, dict),
         max_tokens=message.max_tokens,
         temperature=message.temperature,
         interactive=message.interactive,
         grant=message.grant,
-        limit=Cost(calls=limit.calls, tokens=limit.tokens, micros=limit.micros) if message.HasField("limit") else FREE,
+        limit=FREE.changed(calls=limit.calls, tokens=limit.tokens, micros=limit.micros),
         ticket=message.ticket,
         model=message.model,
         adapter=message.adapter,

@@ -35,8 +35,8 @@ class _Token(grpc.aio.ServerInterceptor):
     ) -> Any:
         if handler_call_details.method.startswith("/grpc.health."):
             return await continuation(handler_call_details)
-        metadata = dict(handler_call_details.invocation_metadata or ())
-        if not hmac.compare_digest(str(metadata.get("authorization", "")).encode(), self._expected):
+        given = _metadatum(handler_call_details.invocation_metadata, "authorization")
+        if not hmac.compare_digest(str(given).encode(), self._expected):
             return self._refused
         return await continuation(handler_call_details)
 
@@ -80,9 +80,13 @@ class Listen:
 
 
 def _traceparent(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
-    metadata = dict(context.invocation_metadata() or ())
-    found = metadata.get("traceparent")
+    found = _metadatum(context.invocation_metadata(), "traceparent")
     return found if isinstance(found, str) else None
+
+
+def _metadatum(metadata: Any, name: str) -> str | bytes | None:
+    """The last of that name."""
+    return next((value for key, value in reversed(metadata or ()) if key == name), None)
 
 
 class GrpcServer:
