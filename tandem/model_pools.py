@@ -35,8 +35,8 @@ class Tenant(_Part):
     """A tenant's part of the whole. Zero: no limit."""
 
     weight: float = Field(1.0, gt=0, le=1_000, description="share of the slots while others wait too")
-    in_flight: int = Field(0, ge=0, description="calls that may wait or run at once, in one gateway process")
-    tokens_per_minute: int = Field(0, ge=0, description="of one gateway process; spent by what calls really took")
+    in_flight: int = Field(0, ge=0, description="calls that may wait or run at once")
+    tokens_per_minute: int = Field(0, ge=0, description="spent by what calls really took")
 
 
 class Pool(_Part):

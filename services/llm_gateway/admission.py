@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 
 from tandem import telemetry
 from tandem.errors import Exhausted
-from tandem.model_pools import Pool, Tenant
+from tandem.model_pools import Pool
 from tandem.telemetry import names
-
-MAX_TENANTS = 10_000
-"""Whose use is remembered; of more, the idle ones are forgotten."""
 
 CLASSES = ("interactive", "background")
 
@@ -133,62 +130,3 @@ class Slots:
 
     def _tell(self, kind: int) -> None:
         telemetry.gauge(names.MODEL_WAITING, self._queues[kind].waiting, self._name, CLASSES[kind])
-
-
-@dataclass(slots=True)
-class _Use:
-    in_flight: int = 0
-    tokens: float = 0.0
-    at: float = 0.0
-
-
-class Quotas:
-    """What each tenant may have at once and a minute. Tokens are paid after the call: one call may overdraw, the next waits
-    until the debt is worked off."""
-
-    def __init__(self, share: Callable[[str], Tenant], now: Callable[[], float]) -> None:
-        self._share = share
-        self._now = now
-        self._uses: dict[str, _Use] = {}
-
-    def enter(self, tenant: str) -> Tenant:
-        """Raises Exhausted."""
-        share = self._share(tenant)
-        use = self._use(tenant)
-        if share.in_flight and use.in_flight >= share.in_flight:
-            self._refuse("tenant_in_flight", f"tenant {tenant!r} has {use.in_flight} calls in flight")
-        if share.tokens_per_minute and self._left(use, share) <= 0:
-            self._refuse("tenant_tokens", f"tenant {tenant!r} has spent its {share.tokens_per_minute} tokens a minute")
-        use.in_flight += 1
-        return share
-
-    def leave(self, tenant: str, tokens: int) -> None:
-        share, use = self._share(tenant), self._use(tenant)
-        use.in_flight -= 1
-        if share.tokens_per_minute:
-            use.tokens = self._left(use, share) - tokens
-            use.at = self._now()
-
-    def _left(self, use: _Use, share: Tenant) -> float:
-        if not use.at:
-            return float(share.tokens_per_minute)
-        earned = (self._now() - use.at) * share.tokens_per_minute / 60
-        return min(float(share.tokens_per_minute), use.tokens + earned)
-
-    def _use(self, tenant: str) -> _Use:
-        use = self._uses.get(tenant)
-        if use is None:
-            if len(self._uses) >= MAX_TENANTS:
-                self._forget()
-            use = self._uses[tenant] = _Use()
-        return use
-
-    def _forget(self) -> None:
-        idle = [name for name, use in self._uses.items() if not use.in_flight and self._now() - use.at > 60]
-        for name in idle:
-            del self._uses[name]
-
-    @staticmethod
-    def _refuse(reason: str, detail: str) -> None:
-        telemetry.count(names.MODEL_REFUSED, reason)
-        raise Exhausted(reason, detail)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from dataclasses import dataclass
 from random import Random
 
 import grpc
@@ -11,6 +13,7 @@ from services.llm_gateway.chat import Chat, Options
 from services.llm_gateway.embeddings import BlockingEncoder, Embeddings
 from services.llm_gateway.handlers import Gateway, LlmServicer
 from services.llm_gateway.http_door import HttpDoor
+from services.llm_gateway.quotas import SharedQuotas
 from services.llm_gateway.recording import Recorder, Replay
 from services.llm_gateway.settings import LlmGatewaySettings
 from services.llm_gateway.shared_grants import SharedGrants
@@ -24,7 +27,15 @@ from tandem.wiring import Wiring
 KEY = "TANDEM_LLM_API_KEY"
 
 
-def build_gateway(settings: LlmGatewaySettings, shared: SharedGrants | None = None) -> Gateway:
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What gateway processes keep together."""
+
+    grants: SharedGrants
+    quotas: SharedQuotas
+
+
+def build_gateway(settings: LlmGatewaySettings, shared: Shared | None = None) -> Gateway:
     """The gateway without a server: the embedded mode calls it in the process."""
 
     def load() -> BlockingEncoder:
@@ -37,8 +48,7 @@ def build_gateway(settings: LlmGatewaySettings, shared: SharedGrants | None = No
 
 def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
     """The service: two doors to one gateway, ready once the encoder is loaded."""
-    shared = SharedGrants(wiring.redis(), wiring.clock) if settings.llm_grants == "redis" else None
-    gateway = build_gateway(settings, shared)
+    gateway = build_gateway(settings, _shared(wiring) if settings.llm_grants == "redis" else None)
 
     def register(server: grpc.aio.Server) -> None:
         llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(gateway, wiring.kill), server)
@@ -58,6 +68,11 @@ def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
     listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token)
     server = GrpcServer(listen, register, ("tandem.rpc.v1.LlmGateway",), before=gateway.warm, after=close)
     return Service("llm_gateway", wiring, [server, *other])
+
+
+def _shared(wiring: Wiring) -> Shared:
+    redis, me = wiring.redis(), uuid.uuid4().hex
+    return Shared(SharedGrants(redis, wiring.clock), SharedQuotas(redis, me, wiring.clock))
 
 
 def pools_of(settings: LlmGatewaySettings) -> Pools | None:
@@ -83,7 +98,7 @@ def _nothing() -> Pools:
     return Pools(pools={"default": Pool(model="replayed", replicas=("http://replayed.invalid/v1",), vllm=False)})
 
 
-def _chat(settings: LlmGatewaySettings, shared: SharedGrants | None) -> Chat | None:
+def _chat(settings: LlmGatewaySettings, shared: Shared | None) -> Chat | None:
     pools = pools_of(settings)
     if pools is None:
         return None
@@ -97,6 +112,7 @@ def _chat(settings: LlmGatewaySettings, shared: SharedGrants | None) -> Chat | N
         cache=settings.llm_cache,
         recorder=Recorder(settings.llm_record) if settings.llm_record else None,
         replay=Replay(settings.llm_replay) if settings.llm_replay else None,
-        shared=shared,
+        shared=shared.grants if shared else None,
+        quotas=shared.quotas if shared else None,
     )
     return Chat(pools, options, Random())

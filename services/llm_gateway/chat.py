@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from services.llm_gateway.accounting import Counted, account, cost_of, most_of
-from services.llm_gateway.admission import Quotas
 from services.llm_gateway.cache import Cache
 from services.llm_gateway.calls import Call, Completion, Failed, read_completion
 from services.llm_gateway.discovery import FIRST_S, Resolve, resolve
 from services.llm_gateway.grants import LEFT, Entry, Grants
+from services.llm_gateway.quotas import Quotas, SharedQuotas
 from services.llm_gateway.recording import Recorder, Replay
 from services.llm_gateway.served_pool import POLL_S, Means, ServedPool, salter
 from services.llm_gateway.serving import Lease, Serving
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`keys`: the replicas' key by its variable's name. `recorder` and `replay`: at most one. `shared`: where gateway
-    processes keep grants together."""
+    """`keys`: the replicas' key by its variable's name. `recorder` and `replay`: at most one. `shared`, `quotas`: where gateway
+    processes keep grants and quotas together."""
 
     keys: Mapping[str, str]
     salt_key: str = ""
@@ -45,6 +45,7 @@ class Options:
     recorder: Recorder | None = None
     replay: Replay | None = None
     shared: SharedGrants | None = None
+    quotas: SharedQuotas | None = None
     resolve: Resolve = resolve
 
 
@@ -71,7 +72,8 @@ class Chat:
         self._cache = Cache(options.cache)
         self._shapes = Shapes()
         self._recorder, self._replay = options.recorder, options.replay
-        self._watch: asyncio.Task[None] | None = None
+        self._shared_quotas = options.quotas
+        self._watches: list[asyncio.Task[None]] = []
 
     async def complete(self, call: Call) -> Completion:
         """The whole answer of one call."""
@@ -129,9 +131,9 @@ class Chat:
         return self._serving.chain(name)
 
     async def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
         if self._recorder is not None:
             self._recorder.close()
         await self._grants.close()
@@ -145,9 +147,12 @@ class Chat:
             await asyncio.wait(lookups, timeout=FIRST_S)
 
     def watch(self) -> None:
-        """Keep an eye on the replicas from now on."""
-        if self._watch is None and not self._replay:
-            self._watch = asyncio.create_task(self._look(), name="replicas")
+        """Keep an eye on the replicas, and on what tenants use elsewhere, from now on."""
+        if self._watches or self._replay:
+            return
+        self._watches.append(asyncio.create_task(self._look(), name="replicas"))
+        if self._shared_quotas is not None:
+            self._watches.append(asyncio.create_task(self._exchange(self._shared_quotas), name="quotas"))
 
     def _prepare(self, call: Call) -> None:
         messages = call.body.get("messages")
@@ -312,6 +317,11 @@ class Chat:
             except Failed as error:
                 failure = error
         raise failure or Failed("away", "no pool")
+
+    async def _exchange(self, shared: SharedQuotas) -> None:
+        while True:
+            await shared.exchange(self._quotas)
+            await asyncio.sleep(POLL_S)
 
     async def _look(self) -> None:
         while True:

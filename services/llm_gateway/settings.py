@@ -28,7 +28,7 @@ class LlmGatewaySettings(Settings):
     llm_micros_in: int = Field(0, ge=0, description="price of 1,000 tokens in, in millionths of the currency unit")
     llm_micros_out: int = Field(0, ge=0, description="price of 1,000 tokens out")
     llm_grants: Literal["local", "redis"] = Field(
-        "local", description="where grants are kept; in Redis several gateway processes share them"
+        "local", description="where grants and quotas are kept; in Redis several gateway processes share them"
     )
     llm_salt_key: SecretStr = Field(
         SecretStr(""), description="key of the tenants' cache salts; none: the service token"

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from services.llm_gateway.calls import Call, Completion
+from services.llm_gateway.quotas import Quotas, SharedQuotas
 from services.llm_gateway.shared_grants import SharedGrants
 from services.memory.store import MemoryStore
 from services.planner.store import Changes, ShardIndex
 from tandem.clock import SystemClock
 from tandem.contracts.ticket import Cost
 from tandem.errors import IndexUnavailable
+from tandem.model_pools import Tenant
 from tandem.redis import Redis, private_redis
 from tests.deploy.tools import ROOT
 
@@ -84,6 +86,11 @@ async def test_the_gateway_can_keep_its_grants(tmp_path: Path) -> None:
         answer = await grants.begin(call, "q", Cost(calls=1))
         assert answer is not None
         assert answer.text == "hello"
+        quotas = Quotas(lambda _: Tenant(tokens_per_minute=60), time.monotonic)
+        quotas.enter("acme")
+        quotas.leave("acme", 100)
+        await SharedQuotas(redis, "me", SystemClock()).exchange(quotas)
+        assert [use.untold for _, _, use in quotas.limited()] == [0]
 
 
 @pytest.mark.asyncio

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.llm_gateway.admission import Quotas, Slots
+from services.llm_gateway.admission import Slots
+from services.llm_gateway.quotas import Quotas
 from tandem.errors import Exhausted
 from tandem.model_pools import Pool, Tenant
 

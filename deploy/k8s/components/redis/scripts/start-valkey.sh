@@ -7,7 +7,7 @@ umask 077
   # The owners: the shards' tickets and timers, through scripts.
   echo "user planner on >$PLANNER_PASSWORD ~tandem:{p*}:* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous"
   echo "user memory on >$MEMORY_PASSWORD ~tandem:memory:* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous"
-  echo "user llm_gateway on >$LLM_GATEWAY_PASSWORD ~tandem:{grant:* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous"
+  echo "user llm_gateway on >$LLM_GATEWAY_PASSWORD ~tandem:{grant:* ~tandem:{quota:* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous"
   echo "user replica on >$REPLICA_PASSWORD resetkeys resetchannels -@all +psync +replconf +ping"
   echo "user sentinel on >$SENTINEL_PASSWORD resetkeys allchannels -@all +multi +exec +slaveof +replicaof +ping +subscribe +publish +info +role +config|rewrite +client|setname +client|kill +script|kill"
   echo "user proxy on >$PROXY_PASSWORD resetkeys resetchannels -@all +ping +info"
