@@ -65,7 +65,7 @@ class Router:
                 pack=pack.name,
                 pack_hash=pack.hash,
             )
-            return routed.changed(route=await self._opinion.on(routed, pack))
+            return await self._opinion.on(routed, pack)
 
     async def _read(self, pack: Pack, message: CustomerMessage) -> Reading:
         reader, text = self._readers.of(pack), joined(message)

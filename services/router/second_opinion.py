@@ -54,17 +54,18 @@ class SecondOpinion:
         self._seconds = seconds
         self._after = 0.0
 
-    async def on(self, routed: RoutedMessage, pack: Pack) -> Route:
-        """The message's route, better known where that was unsure."""
+    async def on(self, routed: RoutedMessage, pack: Pack) -> RoutedMessage:
+        """The message with its route better known where that was unsure, and what asking has cost."""
         route, text = routed.route, routed.message.text()[:MAX_TEXT]
         if self._seconds <= 0 or self._clock.boot() < self._after or not unsure(route, text, pack):
-            return route
-        account = Account(tenant=routed.tenant, seconds=self._seconds, grant=derive_id("grant", "route", routed.id))
+            return routed
+        grant = derive_id("grant", "route", routed.id)
+        account = Account(tenant=routed.tenant, seconds=self._seconds, grant=grant, limit=pack.reserve_model)
         said = await ask(self._llm(), question(text, pack), account)
         if said.value is None:
             self._after = self._clock.boot() + RETRY_S if not said.prompt else self._after
-            return route
-        return settled(route, said.value, said.prompt, pack)
+            return routed.changed(cost=said.cost)
+        return routed.changed(route=settled(route, said.value, said.prompt, pack), cost=said.cost)
 
 
 def unsure(route: Route, text: str, pack: Pack) -> bool:

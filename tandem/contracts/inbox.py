@@ -28,6 +28,7 @@ class RoutedMessage(InboxMessage, name="routed-message"):
     values: tuple[TypedValue, ...] = ()
     pack: str
     pack_hash: str
+    cost: Cost = Cost()  # of the model that was asked about it
 
 
 class ReceiptForwarded(InboxMessage, name="receipt-forwarded"):

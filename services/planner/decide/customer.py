@@ -52,12 +52,15 @@ def on_message(draft: Draft, routed: RoutedMessage) -> None:
     press = next((part for part in message.parts if isinstance(part, CardActionPart)), None)
     draft.language = routed.route.language if routed.route.language in draft.pack.languages else draft.language
     draft.route = routed.route
+    if routed.cost.calls:  # spent before there was a ticket
+        draft.budget = draft.budget.changed(spent=draft.budget.spent + routed.cost)
     draft.remember("customer", text or (press.action if press else ""))
     draft.event(
         "message_received",
         text=text or (f"[{press.action}]" if press else ""),
         name=message.id,
         rung=routed.route.rung,
+        cost=routed.cost if routed.cost.calls else None,
         data=_routing(routed.route),
     )
     if draft.owner != "bot" or draft.status is Status.HANDED_OVER:

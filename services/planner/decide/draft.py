@@ -34,7 +34,6 @@ from tandem.links import without_foreign_links
 from tandem.packs.expressions import fill
 from tandem.packs.model import Flow, Node, Pack, Texts
 
-
 _EVENTS = TypeAdapter(tuple[Event, ...])
 
 

@@ -216,7 +216,7 @@ class World:
     # The customer ------------------------------------------------------------------------------------------------
 
     def say(self, words: str, intent: str | None = None, confidence: float = 0.95, **more: Any) -> list[Output]:
-        """The customer writes. `values`: slot → value; `typed`: whole values; `route`: further fields of the route; `sent_at`."""
+        """The customer writes. `values`: slot → value; `typed`: whole values; `route`: more of the route; `sent_at`; `cost`."""
         self.said += 1
         values = tuple(TypedValue(slot=k, value=v, text=str(v)) for k, v in more.get("values", {}).items())
         values += tuple(more.get("typed", ()))
@@ -246,6 +246,7 @@ class World:
                 values=values,
                 pack=self.pack.name,
                 pack_hash=self.pack.hash,
+                cost=more.get("cost", Cost()),
             )
         )
 

@@ -65,7 +65,7 @@ def routed(route: Route, text: str = TEXT) -> RoutedMessage:
 
 
 async def opinion(model: Model, route: Route = DOUBT, text: str = TEXT) -> Route:
-    return await SecondOpinion(lambda: model, SetClock(), seconds=1.0).on(routed(route, text), PACK)
+    return (await SecondOpinion(lambda: model, SetClock(), seconds=1.0).on(routed(route, text), PACK)).route
 
 
 @pytest.mark.asyncio
@@ -106,6 +106,17 @@ async def test_a_repaired_answer_counts() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("texts", "calls"), [((says("refund"),), 1), ((says("money"), says("refund")), 2), (("no", "no"), 2), ((None,), 0)]
+)
+async def test_what_asking_cost_goes_with_the_message(texts: tuple[str | None, ...], calls: int) -> None:
+    model = Model(*texts)
+    found = await SecondOpinion(lambda: model, SetClock(), seconds=1.0).on(routed(DOUBT), PACK)
+    assert found.cost == Cost(calls=calls, tokens=9 * calls)
+    assert {asked.limit for asked in model.asked} == {PACK.reserve_model}
+
+
+@pytest.mark.asyncio
 async def test_what_looked_out_of_scope_may_be_confirmed() -> None:
     found = await opinion(Model(says("none", 1.0)), LEANING)
     assert (found.intent, found.out_of_scope, found.rung) == (None, 0.9, "large")
@@ -135,17 +146,17 @@ def test_a_model_is_asked_only_in_doubt(route: Route, text: str, asks: bool) -> 
 async def test_a_model_that_is_away_is_left_alone_for_a_while() -> None:
     clock, model = SetClock(), Model(None, says("refund"))
     asking = SecondOpinion(lambda: model, clock, seconds=1.0)
-    assert await asking.on(routed(DOUBT), PACK) == DOUBT
-    assert await asking.on(routed(DOUBT), PACK) == DOUBT
+    assert await asking.on(routed(DOUBT), PACK) == routed(DOUBT)
+    assert await asking.on(routed(DOUBT), PACK) == routed(DOUBT)
     assert len(model.asked) == 1
     clock.boot_s += RETRY_S + 1
-    assert (await asking.on(routed(DOUBT), PACK)).intent == "refund"
+    assert (await asking.on(routed(DOUBT), PACK)).route.intent == "refund"
 
 
 @pytest.mark.asyncio
 async def test_never_asks_when_told_so() -> None:
     model = Model()
-    assert await SecondOpinion(lambda: model, SetClock(), seconds=0.0).on(routed(DOUBT), PACK) == DOUBT
+    assert await SecondOpinion(lambda: model, SetClock(), seconds=0.0).on(routed(DOUBT), PACK) == routed(DOUBT)
 
 
 @given(
@@ -165,4 +176,4 @@ async def test_a_model_that_keeps_no_deadline_does_not_hold_a_message() -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    assert await SecondOpinion(Hanging, SetClock(), seconds=0.01).on(routed(DOUBT), PACK) == DOUBT
+    assert await SecondOpinion(Hanging, SetClock(), seconds=0.01).on(routed(DOUBT), PACK) == routed(DOUBT)
