@@ -37,6 +37,9 @@ SHOWN = {
     "given_back": "back",
     "resolved": "resolved",
     "refused": "refused",
+    "program_written": "program",
+    "program_refused": "program",
+    "noted": "noted",
 }
 
 
