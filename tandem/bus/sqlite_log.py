@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -71,9 +71,11 @@ def pack_headers(headers: Sequence[Header]) -> bytes:
     if not headers:
         return b""
     names, values = zip(*headers, strict=True)
-    sizes, raw = _pack_names(names)
-    lengths = [-1 if value is None else len(value) for value in values]
-    return b"".join((sizes, struct.pack(f"<{len(lengths)}i", *lengths), raw, *filter(None, values)))
+    sizes, raw, pack = _pack_names(names)
+    if None in values:
+        lengths = [-1 if value is None else len(value) for value in values]
+        return b"".join((sizes, pack(*lengths), raw, *filter(None, values)))
+    return b"".join((sizes, pack(*map(len, values)), raw, *values))
 
 
 def unpack_headers(packed: bytes) -> tuple[Header, ...]:
@@ -95,10 +97,11 @@ def unpack_headers(packed: bytes) -> tuple[Header, ...]:
 
 
 @lru_cache(maxsize=64)
-def _pack_names(names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """Most records have the same names in the same order."""
+def _pack_names(names: tuple[str, ...]) -> tuple[bytes, bytes, Callable[..., bytes]]:
+    """Most records have the same names in the same order: sizes, names, and what packs the values' sizes."""
     raw = [name.encode("utf-8", "surrogateescape") for name in names]
-    return struct.pack(f"<{1 + len(raw)}i", len(raw), *map(len, raw)), b"".join(raw)
+    sizes = struct.pack(f"<{1 + len(raw)}i", len(raw), *map(len, raw))
+    return sizes, b"".join(raw), struct.Struct(f"<{len(raw)}i").pack
 
 
 @lru_cache(maxsize=64)

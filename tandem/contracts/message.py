@@ -100,14 +100,14 @@ def read_envelope(headers: Iterable[Header]) -> Envelope:
             raise InvalidMessage("header-not-utf8", f"header {name!r} is not UTF-8") from error
     try:
         return Envelope(
-            id=found["ce_id"],
-            source=found["ce_source"],
-            type=found["ce_type"],
-            time=_millis(found["ce_time"]),
-            subject=found.get("ce_subject", ""),
-            tenant=found["ce_tenant"],
-            traceparent=found.get("traceparent"),
-            tracelink=found.get("tracelink"),
+            found["ce_id"],
+            found["ce_source"],
+            found["ce_type"],
+            _millis(found["ce_time"]),
+            found.get("ce_subject", ""),
+            found["ce_tenant"],
+            found.get("traceparent"),
+            found.get("tracelink"),
         )
     except KeyError as error:
         raise InvalidMessage("missing-header", f"header {error} is missing") from error

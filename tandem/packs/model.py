@@ -196,7 +196,7 @@ class Tool(PackValue):
     pinned: str | None = None  # imported: the hash of its description as a person approved it
     examples: tuple[dict[str, Json], ...] = ()  # answers, for rehearsals; the first is the usual one
 
-    @property
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """Parameters that must be given whatever the alternatives."""
         return _required(self.parameters)

@@ -135,7 +135,8 @@ class Draft:
 
     def know(self, name: str, value: Json, origin: Origin, ref: str, sensitive: bool = False) -> None:
         """Remember a value and where it came from; one too large to keep is refused and said so."""
-        if not isinstance(value, int | float | None) and len(canonical_json(value)) > MAX_FACT_BYTES:
+        short = isinstance(value, int | float | None) or (isinstance(value, str) and len(value) < MAX_FACT_BYTES // 8)
+        if not short and len(canonical_json(value)) > MAX_FACT_BYTES:
             self.event("fact_too_large", name=name, text=f"more than {MAX_FACT_BYTES} bytes; not kept")
             return
         self.facts[name] = Fact(value=value, origin=origin, ref=ref, at=self.now, sensitive=sensitive)
@@ -176,7 +177,7 @@ class Draft:
                 key=key or self.base.conversation,
                 id=derive_id(self.id, self.version, len(self.outputs)),
                 type=message.TYPE,
-                body=message.model_dump_json(),
+                body=message.to_json().decode(),
             )
         )
 
