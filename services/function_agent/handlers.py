@@ -63,6 +63,9 @@ async def assemble_call(task: AssembleCall, packs: Packs, llm: Llm, policy: Mode
         else await _choose(task, pack, tools, llm, policy)
     )
     call = chosen.call
+    if task.judge:
+        read = await asyncio.to_thread(small.judge, task, pack, call)
+        return Result(read, cost=chosen.cost, rung="small" if read != call else chosen.rung)
     if call.missing and conversation(task):
         better = await asyncio.to_thread(small.complete, task, pack, call)
         chosen = replace(chosen, call=better, rung="small") if better != call else chosen

@@ -3,28 +3,89 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 from services.function_agent.assembly import Arguments, missing, proposal, slot_of, words_of
 from services.function_agent.coercion import coerce
 from tandem.brains.artefact import FOLDER, WORDS, load_extractor
-from tandem.brains.candidates import Reader
+from tandem.brains.candidates import Candidate, Reader
 from tandem.brains.catalogue import api_of
 from tandem.brains.extraction import Extractor
+from tandem.brains.normal import normal
 from tandem.brains.policy import chance
-from tandem.brains.values import Situation, Turn
+from tandem.brains.values import Api, Parameter, Situation, Turn
 from tandem.contracts.tasks import AssembleCall, CallProposal
+from tandem.contracts.ticket import Line
+from tandem.contracts.values import Millis
 from tandem.errors import InvalidPack
-from tandem.packs.model import Pack
+from tandem.packs.model import Pack, Slot, Tool
 
 log = logging.getLogger(__name__)
 
-FROM_WORDS = frozenset(("mention", "number", "answer", "clause", "span", "known", "day", "text"))
+FROM_WORDS = frozenset(("mention", "number", "answer", "clause", "span", "known", "day", "text", "later"))
 """Sources of a value that the customer wrote; what is only likely is not taken."""
 
 LOADED = 16
 """Versions of packs whose models are kept."""
+
+
+def judge(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal:
+    """The call with every value that the extractor is sure of, in place of what was known. Sensitive values it does not see.
+    Blocking, some milliseconds."""
+    extractor = extractor_of(pack)
+    if extractor is None or call.tool is None:
+        return call
+    tool = pack.tools[call.tool]
+    api = _recorded(pack, tool)
+    reader = Reader(situation(task, pack), api, extractor.learnt.known)
+    seen = [one for one in api.parameters if not _is_secret(slot_of(one.name, pack, tool))]
+    found = Arguments(dict(call.arguments), dict(call.origins))
+    for parameter, value, score in _apart(extractor, reader, seen):
+        wanted = parameter.required or extractor.wants(reader, parameter, (value, score))
+        shaped = coerce(
+            value, dict(tool.properties.get(parameter.name, {})), words_of(slot_of(parameter.name, pack, tool))
+        )
+        enough = pack.thresholds.interpret
+        if parameter.name in call.arguments and parameter.type in ("boolean", "text"):
+            enough = (1 + enough) / 2  # a known yes, no or name is given up only for a surer one
+        if wanted and shaped is not None and chance(score) >= enough:
+            found.put(parameter.name, shaped, "customer", round(chance(score), 3))
+    return proposal(tool, found)
+
+
+def _apart(
+    extractor: Extractor, reader: Reader, parameters: Sequence[Parameter]
+) -> Iterator[tuple[Parameter, str, float]]:
+    """Each parameter's best value, the surest first: what stands at one place in the conversation is the value of one of them."""
+    scored = extractor.scored(reader, parameters, _has_grounds)
+    named = {parameter.name: parameter for parameter in parameters}
+    taken: set[tuple[str, str, int]] = set()
+    for name, candidates in sorted(scored.items(), key=lambda one: -one[1][0][1]):
+        kind = named[name].type
+        for candidate, score in candidates:
+            place = (kind, normal(candidate.value), candidate.back)
+            if candidate.source not in FROM_WORDS or place not in taken:
+                taken.add(place)
+                yield named[name], candidate.value, score
+                break
+
+
+def _has_grounds(candidate: Candidate) -> bool:
+    """A yes or a no must have been said."""
+    return candidate.source != "yes_no" or candidate.exact
+
+
+def _recorded(pack: Pack, tool: Tool) -> Api:
+    """The tool as the models know it."""
+    return replace(api_of(pack, tool), name=tool.recorded_as or tool.name)
+
+
+def _is_secret(slot: Slot | None) -> bool:
+    return slot is not None and slot.sensitive
 
 
 def complete(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal:
@@ -33,8 +94,8 @@ def complete(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal
     if extractor is None or call.tool is None:
         return call
     tool = pack.tools[call.tool]
-    api = api_of(pack, tool)
-    reader = Reader(situation(task), api, extractor.learnt.known)
+    api = _recorded(pack, tool)
+    reader = Reader(situation(task, pack), api, extractor.learnt.known)
     wanted = {name for group in call.missing for name in group}
     best = extractor.best(reader, [parameter for parameter in api.parameters if parameter.name in wanted], FROM_WORDS)
     found = Arguments(dict(call.arguments), dict(call.origins))
@@ -45,10 +106,29 @@ def complete(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal
     return proposal(tool, found) if missing(tool, found.values) != call.missing else call
 
 
-def situation(task: AssembleCall) -> Situation:
-    """The conversation so far, as the models want it."""
-    turns = [Turn("customer" if line.who == "customer" else "agent", line.text) for line in task.recent]
-    return Situation(tuple(turns) or (Turn("customer", task.goal),))
+def situation(task: AssembleCall, pack: Pack) -> Situation:
+    """The conversation so far with the calls made in it, as the models want it."""
+    turns = [(line.at, 0 if line.who == "customer" else 2, _said(line)) for line in task.recent]
+    for made in task.calls:
+        tool = pack.tools.get(made.tool)
+        name = (tool.recorded_as if tool else None) or made.tool
+        turns.append(
+            (made.at, 1, Turn("call", api=name, params={key: str(value) for key, value in made.arguments.items()}))
+        )
+        turns.append((made.at, 1, Turn("return", item=made.output)))
+    ordered = tuple(turn for _, _, turn in sorted(turns, key=lambda one: one[:2]))
+    return Situation(ordered or (Turn("customer", task.goal),), today(task.sent_at) if task.sent_at else "")
+
+
+def _said(line: Line) -> Turn:
+    return Turn("customer", line.text) if line.who == "customer" else Turn("agent", line.text, line.step)
+
+
+def today(at: Millis) -> str:
+    """ "Saturday the 6th", in UTC."""
+    moment = datetime.fromtimestamp(at / 1_000, UTC)
+    ending = "th" if 11 <= moment.day <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(moment.day % 10, "th")
+    return f"{moment:%A} the {moment.day}{ending}"
 
 
 def extractor_of(pack: Pack) -> Extractor | None:

@@ -87,6 +87,17 @@ def _rejector(body: dict[str, Any] | None, arrays: Mapping[str, NDArray[Any]]) -
     return Rejector(body["telling"], body["rarity"], rejected, accepted, trees, body["threshold"])
 
 
+def save_extractor(folder: Path, extractor: Extractor, facts: Mapping[str, Any]) -> None:
+    """Write what fills parameters, alone: `load_extractor` reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = extractor.values.arrays("values") | extractor.presence.arrays("presence")
+    np.savez_compressed(folder / NUMBERS, **arrays)  # type: ignore[arg-type]
+    body = {"version": VERSION, "facts": dict(facts), "learnt": asdict(extractor.learnt)}
+    draft = folder / f".{WORDS}"
+    draft.write_text(json.dumps(body), encoding="utf-8")
+    draft.rename(folder / WORDS)
+
+
 def load_extractor(folder: Path) -> Extractor:
     """What fills parameters, alone: it needs neither procedures nor an encoder. Raises InvalidPack."""
     return _extractor(*_read(folder))

@@ -28,6 +28,7 @@ SOURCES = (
     "yes_no",
     "text",
     "kind",
+    "later",
 )
 MOST = 40
 """Candidates of one parameter."""
@@ -43,6 +44,9 @@ _NUMBER_WORDS = {
     )
 } | {"couple": 2, "single": 1, "alone": 1, "myself": 1, "first": 1, "second": 2, "third": 3, "twenty": 20, "dozen": 12}
 _HOUR = re.compile(r"\d{1,2} [ap]m")
+_LASTING = re.compile(
+    rf"\b(?:(\d{{1,2}}|{'|'.join(sorted(_NUMBER_WORDS))})|an?)[\s-]+hours?\b(?!\s+(?:ago|before|earlier|notice))"
+)
 _DATE = re.compile(r"\b\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b")
 _LEADS = (
     r"hi|hello|hey|ok|okay|sure|yes|yeah|well|um|oh|so|and|it'?s|its|it is|i'?m|i am|this is|that'?s|that is",
@@ -139,6 +143,7 @@ class Reader:
             if parameter.type in ("choice", "choices"):
                 yield from self._mentioned(parameter, message)
                 yield from self._days(parameter, message)
+                yield from self._later(parameter, message)
             if parameter.type == "boolean" or set(parameter.categories) == {"Yes", "No"}:
                 yield from self._truths(parameter, message)
             elif parameter.type == "integer":
@@ -204,6 +209,23 @@ class Reader:
                     )
                 if hour > 12 and f"{hour - 12} {half}" in lowered and half == "pm":
                     yield _of(message, lowered[f"{hour - 12} pm"], "number", *match.span(), True, order, len(found))
+
+    def _later(self, parameter: Parameter, message: Message) -> Iterator[Candidate]:
+        """An hour that was said, and as many more as something takes ("a two-hour meeting at six")."""
+        lowered = {category.lower(): category for category in parameter.categories}
+        lasting = _LASTING.search(message.text.lower())
+        if lasting is None or not any(_HOUR.fullmatch(category) for category in lowered):
+            return
+        said_length = lasting.group(1) or "1"
+        length = _NUMBER_WORDS.get(said_length) or int(said_length)
+        for other in self.messages:
+            hours = [*self._mentioned(parameter, other), *self._hours(other, lowered)]
+            for order, said in enumerate(hours):
+                number, _, half = said.value.lower().partition(" ")
+                at = (int(number) % 12 + (12 if half == "pm" else 0) + length) % 24
+                value = lowered.get(f"{(at - 1) % 12 + 1} {'pm' if at >= 12 else 'am'}")
+                if value and _HOUR.fullmatch(said.value.lower()):
+                    yield _of(message, value, "later", *lasting.span(), said.exact, order, len(hours))
 
     def _truths(self, parameter: Parameter, message: Message) -> Iterator[Candidate]:
         truth = ("Yes", "No") if parameter.categories else ("True", "False")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,24 +58,35 @@ class Extractor:
         wanted = {p.name for p, score in zip(chosen, scores, strict=True) if score > 0}
         return {name: value for name, (value, _) in best.items() if name in wanted}
 
+    def wants(self, reader: Reader, parameter: Parameter, best: tuple[str, float]) -> bool:
+        """Whether a call at this moment should have the parameter."""
+        row = presence_row(reader, self.learnt, parameter, best)
+        return bool(self.presence.predict(np.array([row], np.float32))[0] > 0)
+
     def best(
         self, reader: Reader, parameters: Sequence[Parameter], sources: Collection[str] = SOURCES
     ) -> dict[str, tuple[str, float]]:
         """Of each parameter that has candidates from these sources the best, and its score in log odds."""
-        found = [(p, [one for one in reader.find(p) if one.source in sources]) for p in parameters]
+        scored = self.scored(reader, parameters, lambda one: one.source in sources)
+        return {name: (found[0][0].value, found[0][1]) for name, found in scored.items()}
+
+    def scored(
+        self, reader: Reader, parameters: Sequence[Parameter], accept: Callable[[Candidate], bool]
+    ) -> dict[str, list[tuple[Candidate, float]]]:
+        """Of each parameter that has any its accepted candidates, each with its score in log odds, the best first."""
+        found = [(p, [one for one in reader.find(p) if accept(one)]) for p in parameters]
         rows = [candidate_rows(reader, self.learnt, p, candidates) for p, candidates in found if candidates]
         if not rows:
             return {}
         scores = self.values.predict(np.concatenate(rows))
-        best: dict[str, tuple[str, float]] = {}
+        ranked: dict[str, list[tuple[Candidate, float]]] = {}
         at = 0
         for parameter, candidates in found:
-            own = scores[at : at + len(candidates)]
+            own = [float(score) for score in scores[at : at + len(candidates)]]
             at += len(candidates)
             if candidates:
-                top = int(np.argmax(own))
-                best[parameter.name] = candidates[top].value, float(own[top])
-        return best
+                ranked[parameter.name] = sorted(zip(candidates, own, strict=True), key=lambda one: -one[1])
+        return ranked
 
 
 def candidate_rows(reader: Reader, learnt: Learnt, parameter: Parameter, candidates: Sequence[Candidate]) -> Floats:

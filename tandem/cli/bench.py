@@ -23,6 +23,7 @@ from tandem.settings import Settings
 
 if TYPE_CHECKING:
     from tandem.bench.star.decisions_run import Wanted
+    from tandem.bench.star.free import Wanted as Played
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -106,14 +107,16 @@ def star(
 
         _decisions(Wanted(data, split, limit, chosen, models, brains), report, as_json)
         return
-    _free(data, split, limit or 40, chosen, bus, as_json)
+    from tandem.bench.star.free import Wanted as Played
+
+    _free(Played(data, split, limit or 40, chosen, models), bus, as_json)
 
 
-def _free(data: Path, split: str, limit: int, tasks: list[str], bus: str, as_json: bool) -> None:
+def _free(wanted: Played, bus: str, as_json: bool) -> None:
     from tandem.bench.star.free import run
 
     with own_home(bus) as settings:
-        figures = uvloop.run(run(settings, data, split, limit, tasks))
+        figures = uvloop.run(run(settings, wanted))
     if as_json:
         print_json(figures)
         return

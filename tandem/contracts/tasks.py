@@ -77,6 +77,15 @@ class AnswerQuestion(Task, name="answer-question"):
     drafts_after: int | None = None  # the answer may be shown while it is written, as drafts after this seq; None: not
 
 
+class MadeCall(Value):
+    """A call made for this ticket before, without sensitive arguments, and what it brought."""
+
+    tool: str
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    output: dict[str, Json] = Field(default_factory=dict)
+    at: Millis
+
+
 class AssembleCall(Task, name="assemble-call"):
     """function_agent: choose among `tools` (one: given) and assemble the parameters. → CallProposal"""
 
@@ -85,6 +94,9 @@ class AssembleCall(Task, name="assemble-call"):
     bound: dict[str, Json] = Field(default_factory=dict)  # arguments that the flow already fixes
     facts: dict[str, Fact] = Field(default_factory=dict)
     recent: tuple[Line, ...] = ()
+    calls: tuple[MadeCall, ...] = ()
+    sent_at: Millis | None = None  # when the customer last wrote, by the channel's clock
+    judge: bool = False  # what is known already is read again too: what was said since may have changed it
 
 
 class WriteProgram(Task, name="write-program"):

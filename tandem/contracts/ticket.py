@@ -16,7 +16,7 @@ from tandem.contracts.values import Json, Millis, Value
 MAX_PLANS = 3
 MAX_SEEN = 256
 MAX_UNREAD = 20
-MAX_RECENT = 8
+MAX_RECENT = 16
 MAX_RECENT_TEXT = 600
 MAX_FACT_BYTES = 4_000
 
@@ -222,6 +222,7 @@ class Line(Value):
     who: str  # "customer", "bot" or "expert:<id>"
     text: str
     at: Millis
+    step: str = ""  # node of the procedure by which the bot said it
 
 
 class Approval(Value):

@@ -183,6 +183,7 @@ class Tool(PackValue):
     output: dict[str, Json] = Field(default_factory=dict)  # JSON Schema of the answer
     alternatives: tuple[tuple[str, ...], ...] = ()  # groups: one of each is enough, e.g. instance_id or ip
     slots: dict[str, str] = Field(default_factory=dict)  # parameter → the slot customers give it by
+    recorded_as: str | None = None  # what recorded dialogues call it, and so the models
     scopes: tuple[str, ...] = ()
     timeout_ms: int = 10_000
     key_ttl_ms: int = 24 * HOUR_MS  # how long the other side remembers our key
@@ -291,6 +292,7 @@ class Pack(PackValue):
         calls=4, tokens=16_000, micros=200_000
     )  # of one step that may ask a model, if there is room
     classifier: Literal["embedding", "rule"] = "embedding"  # rule: patterns and keywords alone
+    reads: bool = False  # before a question or a call the models read the whole conversation for values
     reply_style: Texts = Field(default_factory=dict)
     texts: dict[str, Texts] = Field(default_factory=dict)  # the platform's own sentences, in the business's words
     office_hours: str | None = None

@@ -60,6 +60,8 @@ def _by_rule(draft: Draft, question: Question, text: str, values: tuple[TypedVal
             return _slots(draft, question, text, values)
         case "consent" | "follow_up":
             return _yes_no(draft, question, values, sent_at)
+        case "clarify" if _names_another(draft, question):
+            return Match("other")
         case "choice" | "clarify":
             return _choice(question, text, values)
 
@@ -174,6 +176,14 @@ def _yes_no(draft: Draft, question: Question, values: tuple[TypedValue, ...], se
     if len(said) > 1 or len(draft.questions) > 1:
         return Match("unsure", question)
     return Match("answer", question, yes=said.pop())
+
+
+def _names_another(draft: Draft, question: Question) -> bool:
+    """Whether the message itself says surely what is meant, and it is none of the options ("yes, I need directions …")."""
+    route = draft.route
+    if route is None or route.intent is None or route.confidence < draft.pack.thresholds.switch:
+        return False
+    return all(choice.value != route.intent for choice in question.choices)
 
 
 def _choice(question: Question, text: str, values: tuple[TypedValue, ...]) -> Match:

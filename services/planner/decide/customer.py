@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.planner.decide import answering, dispatch, walk
+from services.planner.decide import answering, dispatch, reading, walk
 from services.planner.decide.answers import Match, match
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import OPEN, busy, expert_task, handover, resolve, steps_in
@@ -15,6 +15,7 @@ from tandem.contracts.ticket import (
     MAX_SEEN,
     MAX_UNREAD,
     Choice,
+    Plan,
     Question,
     Route,
     Status,
@@ -125,6 +126,7 @@ def read(draft: Draft) -> None:
     route = _best(messages)
     draft.route = route
     _keep_values(draft, messages)
+    reading.note_messages(draft, messages)
     if route.wants_human >= draft.pack.thresholds.human:
         handover(draft, "customer_asked")
         return
@@ -226,11 +228,27 @@ def _not_an_answer(draft: Draft, question: Question, messages: Sequence[Unread],
     elif route.out_of_scope >= draft.pack.thresholds.out_of_scope:
         draft.say("reject")
         ask_again(draft, question, "")
+    elif reading.due_for(draft, question):
+        _read_first(draft, question, plan)
     else:
         text = "\n".join(message.text for message in messages)
         values: tuple[TypedValue, ...] = tuple(value for message in messages for value in message.values)
-        step = walk.add_step(draft, plan.id, "agent", "interpret")
-        dispatch.interpret(draft, step, plan, text, values, route, tuple(draft.questions))
+        interpret(draft, plan, text, values)
+
+
+def _read_first(draft: Draft, question: Question, plan: Plan) -> None:
+    asking = draft.step(question.step)
+    node = draft.node(asking) if asking else None
+    if asking and node and reading.tool_for(draft, asking, node):
+        reading.begin(draft, asking, walk.add_step(draft, plan.id, "agent", reading.READER), node)
+    else:
+        ask_again(draft, question, "reask")
+
+
+def interpret(draft: Draft, plan: Plan, text: str, values: tuple[TypedValue, ...] = ()) -> None:
+    """Have the planner's worker say which question a message answers."""
+    step = walk.add_step(draft, plan.id, "agent", "interpret")
+    dispatch.interpret(draft, step, plan, text, values, draft.route or Route(), tuple(draft.questions))
 
 
 def _route(draft: Draft, messages: Sequence[Unread], route: Route, tries: int = 0) -> None:

@@ -12,6 +12,7 @@ from tandem.contracts.tasks import (
     Authority,
     ExecuteTool,
     Interpret,
+    MadeCall,
     MakePlan,
     Observation,
     Reason,
@@ -171,6 +172,24 @@ def assemble(draft: Draft, step: Step, plan: Plan, bound: dict[str, Json]) -> bo
         bound=bound,
         facts=_public(draft),
         recent=_recent(draft),
+    )
+
+
+def read(draft: Draft, step: Step, plan: Plan, tool: Tool, calls: tuple[MadeCall, ...], sent_at: Json = None) -> bool:
+    """Ask function_agent which values of a tool stand in the conversation."""
+    return send_task(
+        draft,
+        step,
+        plan,
+        "function_agent",
+        AssembleCall,
+        tools=(tool.name,),
+        goal=plan.goal,
+        facts=_public(draft),
+        recent=_recent(draft),
+        calls=calls,
+        sent_at=sent_at,
+        judge=True,
     )
 
 

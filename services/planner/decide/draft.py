@@ -204,7 +204,7 @@ class Draft:
         parts: tuple[ReplyPart, ...] = (),
         question: str | None = None,
         author: str = "bot",
-        sentence_no: int | None = None,
+        step: Step | None = None,
     ) -> None:
         """Publish a final reply. While a person owns the ticket, what the bot would say is withheld."""
         if author == "bot" and self.owner != "bot":
@@ -229,13 +229,13 @@ class Draft:
             language=self.language,
         )
         self.emit(CUSTOMER_REPLIES.name, reply)
-        self.remember(author, text)
+        self.remember(author, text, step)
         plan = self.plan
         self.event(
             "reply_sent",
             text=text,
             name=question,
-            sentence=sentence_no,
+            sentence=step.sentence if step else None,
             procedure=plan.procedure if plan else None,
             data={"turn": self.turn, "citations": [p.passage for p in parts if p.kind == "citation"]},
         )
@@ -243,9 +243,10 @@ class Draft:
     def ask_expert(self, task: ExpertTask) -> None:
         self.emit(EXPERT_TASKS.name, task)
 
-    def remember(self, who: str, text: str) -> None:
+    def remember(self, who: str, text: str, step: Step | None = None) -> None:
         """Keep a line of the conversation, capped in number and length."""
-        self.recent = [*self.recent, Line(who=who, text=text[:MAX_RECENT_TEXT], at=self.now)][-MAX_RECENT:]
+        node = (step.node or "") if step else ""
+        self.recent = [*self.recent, Line(who=who, text=text[:MAX_RECENT_TEXT], at=self.now, step=node)][-MAX_RECENT:]
 
     # The end -----------------------------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def _approve(draft: Draft, action: Approve) -> None:
         data={"kind": approval.kind},
     )
     if approval.kind == "suggestion":
-        draft.reply(step.text, sentence_no=step.sentence)
+        draft.reply(step.text, step=step)
         walk.complete(draft, step)
         return
     value = {"approval": approval.id, "expert": action.expert}

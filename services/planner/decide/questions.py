@@ -75,7 +75,7 @@ def pose(draft: Draft, step: Step | None, plan: Plan | None, kind: str, text: st
         status=kind,
         data={"slots": list(question.slots)},
     )
-    draft.reply(text, _card(draft, question), question=question.id, sentence_no=step.sentence if step else None)
+    draft.reply(text, _card(draft, question), question=question.id, step=step)
     return question
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from services.planner.decide import answering, dispatch, programs, proposal, reasoning, walk
+from services.planner.decide import answering, customer, dispatch, programs, proposal, reading, reasoning, walk
 from services.planner.decide.answers import Match
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import expert_task, handover, unknown_outcome
@@ -98,6 +98,8 @@ def _take(draft: Draft, step: Step, plan: Plan, output: object) -> None:
     match output:
         case ToolResult():
             _tool_result(draft, step, plan, output)
+        case CallProposal() if step.name == reading.READER:
+            _read(draft, step, plan, output)
         case CallProposal():
             _call_proposed(draft, step, plan, output)
         case Answer():
@@ -145,6 +147,7 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
     match result.status:
         case "done":
             _evidence(draft, step, result)
+            reading.note_call(draft, step, result.output)
             _save(draft, step, plan, result.output)
             reasoning.note(draft, step, plan, result.output)
             draft.event(
@@ -159,6 +162,7 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
             )
             walk.complete(draft, step, result=result.output)
         case "failed":
+            reading.note_call(draft, step, result.output)
             _save(draft, step, plan, result.output)
             walk.fail(draft, step, result=result.output, error=result.error)
         case "refused":
@@ -218,6 +222,19 @@ def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> 
     step = draft.put_step(draft.step(step.id) or step, task=None)
     first_of_groups = tuple(tool.slots.get(group[0], group[0]) for group in call.missing if group)
     pose(draft, step, plan, "slots", slot_text(draft, first_of_groups), slots=known)
+
+
+def _read(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> None:
+    """The conversation has been read: what waited for it goes on with what was found."""
+    reading.take(draft, call, step.id)
+    question = next((q for q in draft.questions if q.plan == plan.id), None)
+    draft.put_step(step, status=StepStatus.DONE)
+    if question is None:
+        walk.complete(draft, step)
+    elif all(draft.known(slot) for slot in question.slots):
+        answering.answer(draft, Match("answer", question))
+    else:
+        customer.interpret(draft, plan, draft.recent[-1].text)
 
 
 # Answers, interpretations ----------------------------------------------------------------------------------------
@@ -303,7 +320,7 @@ def on_progress(draft: Draft, message: StepProgress) -> None:
 
 def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     """Send a step again, a bounded number of times; an effect keeps its id, so the executor knows it."""
-    by_a_model = step.kind == "agent" and step.name in ("interpret", "planner")
+    by_a_model = step.kind == "agent" and step.name in ("interpret", "planner", reading.READER)
     if step.attempt - len(step.calls) >= dispatch.MAX_ATTEMPTS or by_a_model:
         _give_up(draft, step, plan, reason)
         return
@@ -335,6 +352,8 @@ def _give_up(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     tool = draft.pack.tools.get(step.name)
     if step.name == "interpret":
         _interpreted(draft, step, plan, Interpretation(kind="unsure"))
+    elif step.name == reading.READER:
+        _read(draft, step, plan, CallProposal())
     elif tool and tool.writes and step.effect and step.status is StepStatus.RUNNING:
         unknown_outcome(draft, step, plan, None)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from services.planner.decide import dispatch, programs, reasoning
+from services.planner.decide import dispatch, programs, reading, reasoning
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import OPEN, ask_approval, handover, masked, resolve, steps_in
 from services.planner.decide.questions import build_choices, missing_slots, park, pose, slot_text
@@ -157,6 +157,9 @@ def run(draft: Draft, step: Step) -> None:
     if plan is None or plan.id != (draft.plan.id if draft.plan else None) or draft.owner != "bot":
         return
     node = draft.node(step)
+    if node and reading.due(draft, step, node):
+        reading.begin(draft, step, add_step(draft, plan.id, "agent", reading.READER), node)
+        return
     match step.kind:
         case "ask":
             _run_ask(draft, step, plan, node)
@@ -182,7 +185,7 @@ def _run_reply(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:
     text = draft.render(node.text, plan) if node else step.text
     if suggest(draft, step, plan, text):
         return
-    draft.reply(text, sentence_no=step.sentence)
+    draft.reply(text, step=step)
     complete(draft, step)
 
 

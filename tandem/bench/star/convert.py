@@ -14,13 +14,28 @@ import yaml
 
 from tandem.bench.star.data import REQUEST_TYPE, Api, Dialogue, read_api
 from tandem.bench.star.flow import Flow, Outcomes, build_flow
-from tandem.bench.star.learn import FEW, Learnt, Parameter, failures, goes_on, is_yes_no, learn, link, parameters
+from tandem.bench.star.learn import (
+    FEW,
+    Learnt,
+    Parameter,
+    denied,
+    failures,
+    goes_on,
+    is_yes_no,
+    learn,
+    link,
+    parameters,
+    returned,
+)
 from tandem.packs.check import fix_hashes
 
 PACK = "star"
 EXAMPLES = 60
 LONGEST_EXAMPLE = 30
 """Words of an opening that says what the customer wants; a longer one tells a story."""
+
+SWITCH = 0.85
+"""Confidence in another topic from which a customer in mid-procedure has changed it: STAR's procedures resemble each other."""
 
 SERVER = "${STAR_TOOLS_URL}"
 
@@ -48,13 +63,25 @@ def convert(data: Path, train: Sequence[Dialogue], folder: Path) -> dict[str, Ap
         raw = json.loads(path.read_text(encoding="utf-8"))
         own = [dialogue for dialogue in train if dialogue.tasks == (task,)]
         linked = link(raw, api, own)
-        outcomes = Outcomes(failures(api, raw["graph"], own), partial(goes_on, dialogues=own))
+        outcomes = Outcomes(
+            failures(api, raw["graph"], own), partial(goes_on, dialogues=own), returned(own), denied(api, linked, own)
+        )
         flow = build_flow(task, raw, api, linked, writes, outcomes)
         slots |= _slots(task, api, flow, linked, learn(api, linked, own, SECRET))
         intents.append(_intent(task, raw["replies"], own, telling))
         paths |= dict(_operation(api, kind, task) for kind in api.request_types)
         _write_procedure(folder, task, flow)
-    _write(folder / "pack.yaml", {"name": PACK, "languages": ["en"], "slots": slots, "timers": {"burst": 0}})
+    _write(
+        folder / "pack.yaml",
+        {
+            "name": PACK,
+            "languages": ["en"],
+            "reads": True,
+            "slots": slots,
+            "timers": {"burst": 0},
+            "thresholds": {"switch": SWITCH},
+        },
+    )
     _write(folder / "intents.yaml", intents)
     info = {"title": "STAR", "version": "1"}
     document = {"openapi": "3.1.0", "info": info, "servers": [{"url": SERVER}], "paths": paths}
@@ -175,6 +202,7 @@ def _operation(api: Api, request_type: str, task: str) -> tuple[str, dict[str, A
         "x-tandem": {
             "class": "idempotent" if writes(api, request_type) else "read",
             "slots": {i["Name"]: slot_name(task, i["Name"]) for i in given},
+            "recorded_as": api.name,
         },
     }
     return f"/call/{api.name}/{request_type or '-'}", {"post": operation}

@@ -11,6 +11,7 @@ from typing import Any
 
 REQUEST_TYPE = "RequestType"
 _WRAPPED = re.compile(r"^api\.\w+\((.*)\)$", re.DOTALL)
+TODAY = re.compile(r"Today is ([^\n]+)")
 _BOOLEANS = {"true": "yes", "false": "no"}
 _NOTHING = frozenset(("", "null", "none"))
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -48,6 +49,7 @@ class Dialogue:
     answers: dict[str, tuple[Said, ...]]  # label of the step → what was said next, each time
     queries: tuple[Query, ...]  # of several in a row of one API and request type the last
     returns: tuple[Query, ...] = ()  # all
+    today: str = ""  # "Saturday", where the agent was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def _dialogue(raw: dict[str, Any]) -> Dialogue:
         {label: tuple(texts) for label, texts in answers.items()},
         tuple(merged(queries)),
         tuple(queries),
+        today.group(1).strip() if (today := TODAY.search(raw["Scenario"].get("WizardTask") or "")) else "",
     )
 
 

@@ -23,6 +23,9 @@ DECLINED = [
     "bye",
     "goodbye",
 ]
+ROUNDS = 12
+"""How often a step may be taken in one conversation."""
+
 END_LABELS = frozenset({"anything_else"})
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
@@ -37,6 +40,8 @@ class Outcomes:
         str, Mapping[str, list[str]]
     ]  # request type → output → its values after which agents told of a failure
     goes_on: Callable[[str], bool]  # told this, customers mostly changed something and were served again
+    returned: tuple[str, ...] = ()  # names of what came back
+    denied: frozenset[str] = frozenset()  # yes-or-no parameters that are a no where the customer does not know
 
 
 @dataclass
@@ -63,9 +68,11 @@ class Builder:
         self.linked = linked
         self.writes = writes
         self.outcomes = outcomes
+        self.outputs = api.outputs or outcomes.returned
         self.flow = Flow()
         self._reports: set[str] = set()  # steps that tell what a call returned
         self._again: dict[str, str] = {}  # step that tells of a failure → the call
+        self._told_of: dict[str, str] = {}  # step that tells of a success → the call, where that only reads
 
     def build(self) -> Flow:
         start = self.graph.get("hello") or next(iter(self.graph))
@@ -92,7 +99,11 @@ class Builder:
         elif following and self._writing(following) and "confirm" in label:
             node |= self._consent(label, following, None)
         elif label in self._again and self.outcomes.goes_on(label):
-            node |= self._retry(label, self._again[label])
+            node |= self._retry(label, self._again[label], "end")
+        elif label in self._told_of and label in self._reports and {"correct", "incorrect"} <= self.graph.keys():
+            node |= self._judged(label)
+        elif label in self._told_of and self.outcomes.goes_on(label):
+            node |= self._retry(label, self._told_of[label], self._node(following))
         elif self._offers(label):
             node |= self._offer(label)
         elif _plain(self.replies[label]) and (is_question(label, self.graph) or _calls(following)):
@@ -120,7 +131,7 @@ class Builder:
         missing = self._missing(label)
         if missing:
             node["on_failure"] = self._node(missing)
-        elif parameter not in self.api.required:
+        elif parameter not in self.api.required or parameter in self.outcomes.denied:
             node["on_failure"] = node["next"]  # what is not required may stay unknown
         return node
 
@@ -132,18 +143,38 @@ class Builder:
         text = _plain(self.replies[label])
         return {"slots": [slot], "forget": [slot], "text": text, "next": following, "on_failure": following}
 
-    def _retry(self, label: str, call: str) -> dict[str, Any]:
-        """Told of a failure, the customer may change something: the call is made again with what is new."""
+    def _retry(self, label: str, call: str, otherwise: str) -> dict[str, Any]:
+        """Told of what a call brought, the customer may change something: the call is made again with what is new."""
         slot = f"{self.task}__{label}"
         self.flow.free[slot] = _plain(self.replies[label])
-        declined = {"to": "end", "when": f"lower({slot}) in {DECLINED!r}"}
+        declined = {"to": otherwise, "when": f"lower({slot}) in {DECLINED!r}"}
         again = {"to": self._node(call)}
         return {
             "slots": [slot],
             "forget": [slot],
             "text": self._text(label),
             "next": [declined, again],
-            "on_failure": "end",
+            "on_failure": otherwise,
+            "max_visits": ROUNDS,
+        }
+
+    def _judged(self, label: str) -> dict[str, Any]:
+        """A question to the customer whose answer the call has brought: told whether theirs was right, they may go on."""
+        slot, right = f"{self.task}__{label}", _PLACEHOLDER.search(self.replies[self.graph["incorrect"]])
+        self.flow.free[slot] = _plain(self.replies[label]) or label.replace("_", " ")
+        for outcome in ("correct", "incorrect", "noanswer"):
+            if outcome in self.graph:
+                self._told_of[self.graph[outcome]] = self._told_of[label]
+        answer = self._bound(right.group(1)) if right else ""
+        correct = {"to": self._node(self.graph["correct"]), "when": f"lower({answer}) in lower({slot})"}
+        wrong = self._node(self.graph["incorrect"])
+        return {
+            "slots": [slot],
+            "forget": [slot],
+            "text": self._text(label),
+            "next": [correct, {"to": wrong}] if answer else wrong,
+            "on_failure": self._node(self.graph.get("noanswer")) if "noanswer" in self.graph else wrong,
+            "max_visits": ROUNDS,
         }
 
     def _missing(self, label: str) -> str | None:
@@ -168,8 +199,13 @@ class Builder:
     def _query(self, label: str) -> dict[str, Any]:
         kind = self._request_type(label)
         name = f"{self.api.name}__{kind.lower()}" if kind else self.api.name
-        args = {i["Name"]: f"${self.task}__{i['Name']}" for i in parameters(self.api)}
-        node: dict[str, Any] = {"tool": name, "args": args, "save": {f"{self.task}_out": "result"}}
+        args = {i["Name"]: f"${self._value(i['Name'], 'false')}" for i in parameters(self.api)}
+        node: dict[str, Any] = {
+            "tool": name,
+            "args": args,
+            "save": {f"{self.task}_out": "result"},
+            "max_visits": ROUNDS,
+        }
         good = self.graph.get(label) or self.graph.get("available") or self.graph.get("query_success")
         if self.graph.get(label) is None and "available" in self.graph and self._writing(label):
             good = self.graph.get("query_success") or self.graph["available"]
@@ -178,6 +214,8 @@ class Builder:
         failed = _any_of(f"{self.task}_out", self.outcomes.failures.get(kind, {}))
         if bad and label not in self._again:
             self._again[bad] = label
+        if good and not self._writing(label) and not self._writing(self.graph.get(good)) and not self._offers(good):
+            self._told_of.setdefault(good, label)
         node["next"] = self._node(good)
         if bad:
             node["on_failure"] = self._node(bad)
@@ -185,6 +223,10 @@ class Builder:
             failed = failed or f"not ({self._told()})"
             node["next"] = [{"to": self._node(bad), "when": failed}, {"to": self._node(good)}]
         return node
+
+    def _value(self, parameter: str, no: str) -> str:
+        """The fact of a parameter, as an expression."""
+        return f"{self.task}__{parameter}" + (f" or {no}" if parameter in self.outcomes.denied else "")
 
     def _told(self) -> str:
         """Whether anything came back."""
@@ -235,7 +277,9 @@ class Builder:
             )
             node: dict[str, Any] = {"sentence": len(self.flow.sentences)}
             self.flow.nodes[label] = node
-            given = [f"{i['ReadableName'].lower()}: {{{self.task}__{i['Name']}}}" for i in parameters(self.api)]
+            given = [
+                f"{i['ReadableName'].lower()}: {{{self._value(i['Name'], repr('no'))}}}" for i in parameters(self.api)
+            ]
             text = f"I have {'; '.join(given)}. Shall I go ahead?"
             node |= {"consent": call, "text": text, "next": self._make(call)}
         return label
@@ -244,19 +288,24 @@ class Builder:
         """The node of a label, unless it was passed already: with the same facts it would lead back here."""
         return "end" if label is None or label in self.flow.nodes else self._node(label)
 
+    def _bound(self, placeholder: str) -> str:
+        """The fact that a placeholder of a template stands for: an output of the API's, or a parameter; else empty."""
+        words = name_words(placeholder)
+        output = _nearest(words, {output: name_words(output) for output in self.outputs})
+        if output:
+            return f"{self.task}_out.{output}"
+        given = {i["Name"]: name_words(i["Name"] + " " + i["ReadableName"]) for i in parameters(self.api)}
+        parameter = _nearest(words, given)
+        return f"{self.task}__{parameter}" if parameter else ""
+
     def _text(self, label: str) -> str:
         """The template with its placeholders bound to the API's outputs and parameters, and the outputs it does not name."""
         named: set[str] = set()
 
         def bound(match: re.Match[str]) -> str:
-            words = name_words(match.group(1))
-            output = _nearest(words, {output: name_words(output) for output in self.api.outputs})
-            given = {i["Name"]: name_words(i["Name"] + " " + i["ReadableName"]) for i in parameters(self.api)}
-            parameter = None if output else _nearest(words, given)
-            named.update([output] if output else ())
-            if output:
-                return f"{{{self.task}_out.{output}}}"
-            return f"{{{self.task}__{parameter}}}" if parameter else ""
+            path = self._bound(match.group(1))
+            named.add(path.partition("_out.")[2])
+            return f"{{{path}}}" if path else ""
 
         text = _PLACEHOLDER.sub(bound, self.replies[label])
         if text.strip() and label not in self._reports:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,12 @@ from tandem.bench.star.convert import PACK, convert, writes
 from tandem.bench.star.data import Api, Dialogue, read_dialogues
 from tandem.bench.star.judge import Outcome, figures, judge
 from tandem.bench.star.learn import parameters
+from tandem.bench.star.models import CACHE, extractor
 from tandem.bench.star.script import DONT_REMEMBER, Script
 from tandem.bench.star.tools import Systems, serving
+from tandem.brains import artefact
 from tandem.client import Channel, Tandem
-from tandem.contracts.values import conversation_id
+from tandem.contracts.values import Millis, conversation_id
 from tandem.embedded.case import Case, Onlooker
 from tandem.embedded.platform import Platform
 from tandem.errors import InvalidSettings
@@ -31,16 +36,39 @@ AT_ONCE = 6
 SEEN_S = 2.0
 """How long a call waits for the event that says whose it is."""
 
+ENOUGH = 100
+"""Dialogues to learn from; with fewer the pack has no models, and rules serve."""
 
-async def run(settings: Settings, data: Path, split: str, limit: int, tasks: Sequence[str]) -> dict[str, Any]:
+DAY_MS = 24 * 3_600 * 1_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to play."""
+
+    data: Path
+    split: str
+    limit: int
+    tasks: Sequence[str]
+    models: Path | None = None
+    cache: Path = CACHE
+
+
+async def run(settings: Settings, wanted: Wanted) -> dict[str, Any]:
     """Convert, start the platform, play, judge; the figures of the command's JSON."""
+    data, split = wanted.data, wanted.split
     train_file = data / "dialogues_train.jsonl"
     train = list(read_dialogues(train_file)) if train_file.exists() else []
     apis = convert(data, train, settings.packs / PACK)
-    unknown = sorted(set(tasks) - set(apis))
+    if len(train) >= ENOUGH or wanted.models:
+        models = extractor(data, wanted.models, wanted.cache, _say)
+        shutil.copytree(models, settings.packs / PACK / artefact.FOLDER)
+    unknown = sorted(set(wanted.tasks) - set(apis))
     if unknown:
         raise InvalidSettings(f"no procedure {', '.join(unknown)} in {data}; there are {', '.join(sorted(apis))}")
-    chosen = choose(list(read_dialogues(data / f"dialogues_{split}.jsonl")), set(tasks) or set(apis), limit)
+    chosen = choose(
+        list(read_dialogues(data / f"dialogues_{split}.jsonl")), set(wanted.tasks) or set(apis), wanted.limit
+    )
     owners = Owners()
     systems = Systems(apis, chosen, owners.whose)
     async with AsyncExitStack() as stack:
@@ -89,6 +117,7 @@ class Game:
     def __init__(
         self, platform: Platform, onlooker: Onlooker, owners: Owners, apis: Mapping[str, Api], systems: Systems
     ) -> None:
+        self._wiring = platform.wiring
         self._pack = platform.wiring.packs().get(PACK)
         self._channel = Channel("demo", tenant=PACK, tandem=Tandem(platform.wiring))
         self._onlooker = onlooker
@@ -123,7 +152,7 @@ class Game:
             outcome.turns += 1
             before, begun = case.version, time.perf_counter()
             case.said.append((f"m{outcome.turns}", words))
-            await self._channel.submit(thread, words, id=f"m{outcome.turns}")
+            await self._channel.submit(thread, words, id=f"m{outcome.turns}", sent_at=self._clock(dialogue.today))
             if not await case.until(partial(_answered, before=before), TURN_S):
                 outcome.why = f"no answer ({case.status})"
                 break
@@ -133,6 +162,12 @@ class Game:
         judge(dialogue, case, mine, self._apis[final.api], outcome)
         del self._owners.cases[dialogue.id]
         return outcome
+
+    def _clock(self, today: str) -> Millis:
+        """The next time, from now on, that it is the day of the week which the dialogue names."""
+        now = self._wiring.clock.now()
+        days = (today_is(now + later * DAY_MS) for later in range(7))
+        return now + DAY_MS * next((later for later, day in enumerate(days) if today and day in today), 0)
 
     def _parameters(self, task: str) -> dict[str, str]:
         """Question's label → the parameter it asks for, as the pack's flow has it."""
@@ -166,6 +201,14 @@ class Game:
         flow = self._pack.flows.get(last.procedure or "") if last else None
         nodes = flow.nodes.values() if flow and last else ()
         return next((node.id for node in nodes if last and node.sentence == last.sentence), "")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def today_is(at: Millis) -> str:
+    return f"{datetime.fromtimestamp(at / 1_000, UTC):%A}"
 
 
 def _answered(case: Case, before: int) -> bool:

@@ -32,6 +32,10 @@ _HOUR = re.compile(r"^(\d+) (am|pm)$")
 _ORDINAL = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 _DATE = r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}"
 _DIGITS = r"\d{2,}"
+_UNKNOWN = re.compile(
+    r"(?:n'?t|not|unable to) (?:really |quite |seem to |even )?(?:know|remember|recall|sure|certain)|no idea|forgot",
+    re.I,
+)
 _IDLE = frozenset(
     [
         "a",
@@ -157,9 +161,30 @@ def failures(api: Api, graph: Mapping[str, str], dialogues: Iterable[Dialogue]) 
 
 
 def goes_on(label: str, dialogues: Iterable[Dialogue]) -> bool:
-    """Whether customers who were told this mostly changed something and were served again."""
+    """Whether customers who were told this often changed something and were served again."""
     said = [said.then_called for dialogue in dialogues for said in dialogue.answers.get(label, ())]
-    return len(said) >= FEW and 2 * sum(said) >= len(said)
+    return len(said) >= FEW and 3 * sum(said) >= len(said)
+
+
+def denied(api: Api, linked: Mapping[str, str], dialogues: Sequence[Dialogue]) -> frozenset[str]:
+    """Yes-or-no parameters for which agents mostly took "I don't remember" for a no."""
+    labels = {name: label for label, name in linked.items()}
+    found: set[str] = set()
+    for name in (i["Name"] for i in parameters(api) if is_yes_no(i) and i["Name"] in labels):
+        called = [
+            dialogue.queries[-1].params.get(name, "")
+            for dialogue in dialogues
+            if dialogue.queries and any(_UNKNOWN.search(said.text) for said in dialogue.answers.get(labels[name], ()))
+        ]
+        if len(called) >= FEW and 2 * called.count("no") > len(called):
+            found.add(name)
+    return frozenset(found)
+
+
+def returned(dialogues: Iterable[Dialogue]) -> tuple[str, ...]:
+    """Names of what calls brought, besides the API's own."""
+    found = {name for dialogue in dialogues for query in dialogue.returns for name in query.item}
+    return tuple(sorted(found - {"APIName", "id", "Message"}))
 
 
 # Values ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from tandem.brains.brains import Brains
 from tandem.brains.learning.moments import Moment
 from tandem.brains.values import Embed, Procedure
 
+CACHE = Path.home() / ".cache" / "tandem" / "models"
+
 RECIPE = "3"
 """Changes with the code that trains."""
 
@@ -49,6 +51,26 @@ def train_into(folder: Path, data: Path, catalogue: dict[str, Procedure], embed:
     recorded = moments(read_points(data, "train", catalogue))
     trained = train(recorded, list(catalogue.values()), embed, datetime.now(UTC).date(), say)
     artefact.save(folder, trained.brains, trained.steps)
+
+
+def extractor(data: Path, given: Path | None, cache: Path, say: Say) -> Path:
+    """The folder of models that fill parameters: `given`; else the whole models in the cache, else these alone, trained first
+    if they are not there."""
+    if given is not None:
+        return given
+    whole, folder = cache / f"star-{content_hash(data)}", cache / f"star-values-{artefact.VERSION}-{content_hash(data)}"
+    if (whole / artefact.WORDS).exists():
+        return whole
+    if not (folder / artefact.WORDS).exists():
+        from tandem.brains.learning import parameters
+        from tandem.brains.learning.train import recorded_calls
+
+        say(f"learning from {data} to read parameters (a minute or two); kept in {folder}")
+        catalogue = read_catalogue(data)
+        recorded = moments(read_points(data, "train", catalogue))
+        apis = {procedure.api.name: procedure.api for procedure in catalogue.values()}
+        artefact.save_extractor(folder, parameters.fit(*recorded_calls(recorded, apis)), {"data": folder.name})
+    return folder
 
 
 def content_hash(data: Path) -> str:

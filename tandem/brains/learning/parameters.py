@@ -22,7 +22,7 @@ MOST_KNOWN = 80
 EVERY = 2
 EVERY_PRESENT = 5
 EVERY_COUNTED = 3
-EVERY_EARLY = 4
+EVERY_EARLY = 2
 """Of so many calls one is looked at: a call resembles those before it in its dialogue."""
 
 FREE_TEXT_F1 = 0.5
@@ -44,10 +44,11 @@ def cold(situation: Situation) -> Situation:
     )
 
 
-def opening(situation: Situation) -> Situation:
-    """The situation when the customer had spoken once: most values were not said yet, and none must be taken for one."""
-    first = next((at for at, turn in enumerate(situation.turns) if turn.who == "customer"), len(situation.turns))
-    return replace(situation, turns=tuple(situation.turns[: first + 1]))
+def early(situation: Situation, number: int) -> Situation:
+    """The situation after one of the customer's messages, the first for number 0 and so on in turn: some values were not said
+    yet, and nothing must be taken for one."""
+    said = [at for at, turn in enumerate(situation.turns) if turn.who == "customer"] or [len(situation.turns)]
+    return replace(situation, turns=tuple(situation.turns[: said[number % len(said)] + 1]))
 
 
 def is_right(parameter: Parameter, value: str, gold: str) -> bool:
@@ -154,8 +155,8 @@ def fit(calls: Sequence[Call], groups: Sequence[int]) -> Extractor:
         for call in own[::EVERY]:
             _add(table, learnt, call)
             _add(table, learnt, replace(call, situation=cold(call.situation)))
-        for call in own[::EVERY_EARLY]:
-            _add(table, learnt, replace(call, situation=opening(call.situation)))
+        for number, call in enumerate(own[::EVERY_EARLY]):
+            _add(table, learnt, replace(call, situation=early(call.situation, number // 2 if number % 2 else 0)))
     values = boost(np.concatenate(table.rows), np.array(table.right), rounds=140, leaves=48)
     for learnt, own in counted:
         for call in own[1::EVERY_PRESENT]:

@@ -10,7 +10,7 @@ import pytest
 
 from tandem.bench.star.convert import PACK, SECRET, convert, writes
 from tandem.bench.star.data import Api, Dialogue, Query, merged, name_words, normalise, read_api, read_dialogues
-from tandem.bench.star.free import choose, run
+from tandem.bench.star.free import Wanted, choose, run
 from tandem.bench.star.judge import consented, same, told
 from tandem.bench.star.learn import failures, forms, goes_on, learn, link
 from tandem.bench.star.script import DONT_REMEMBER, Script, says
@@ -206,7 +206,7 @@ def settings(folder: Path) -> Settings:
 @pytest.mark.asyncio
 async def test_the_tiny_dialogue_runs_through_the_platform(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("STAR_TOOLS_URL", "")
-    figures = await run(settings(tmp_path), data, "dev", 1, [])
+    figures = await run(settings(tmp_path), Wanted(data, "dev", 1, [], cache=tmp_path))
     assert figures["by_task"]["parcel_book"] == {
         "dialogues": 1,
         "success_rate": 1.0,
@@ -218,7 +218,7 @@ async def test_the_tiny_dialogue_runs_through_the_platform(data: Path, tmp_path:
 @pytest.mark.asyncio
 async def test_an_unknown_procedure_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match=r"no procedure hotel_book.*parcel_book"):
-        await run(settings(tmp_path), data, "dev", 1, ["hotel_book"])
+        await run(settings(tmp_path), Wanted(data, "dev", 1, ["hotel_book"], cache=tmp_path))
 
 
 if (STAR / "dialogues_dev.jsonl").exists():
@@ -228,6 +228,6 @@ if (STAR / "dialogues_dev.jsonl").exists():
         """Procedures of different shape, each with a success; only where the data is (TANDEM_STAR_DATA)."""
         monkeypatch.setenv("STAR_TOOLS_URL", "")
         tasks = ["bank_balance", "bank_fraud_report", "plane_book", "ride_status", "trip_directions"]
-        figures = await run(settings(tmp_path), STAR, "dev", 20, tasks)
+        figures = await run(settings(tmp_path), Wanted(STAR, "dev", 20, tasks))
         assert figures["unsafe_calls"] == 0
         assert {task for task, row in figures["by_task"].items() if row["success_rate"] > 0} == set(tasks)
