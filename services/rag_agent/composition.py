@@ -173,11 +173,11 @@ def read(text: str, question: str, ranked: Sequence[Ranked], told: str = "") -> 
     written, cited = as_written(said.text).strip(), _cited(said.citations, ranked)
     if not written:
         raise Unfit("text: empty, though supported")
-    words = set(terms(written))
-    for number, one in zip(dict.fromkeys(said.citations), cited, strict=True):
-        if len(words & set(terms(one.passage.text))) < OVERLAP:
+    grounds = Grounds(question, cited, told)
+    for number, shared in zip(dict.fromkeys(said.citations), grounds.shared(written), strict=True):
+        if shared < OVERLAP:
             raise Unfit(f"citations: the text says nothing of passage {number}")
-    Grounds(question, cited, told).check(written)
+    grounds.check(written)
     citations = tuple(citation(number, one, written) for number, one in enumerate(cited, 1))
     support = max(one.support for one in cited)
     return Answer(text=written, citations=citations, supported=True, confidence=round(support, 3))
@@ -209,7 +209,7 @@ class Telling:
             return False  # another attempt
         more = self._grounds.sound(text[len(self.text) :])
         self.text += more
-        return bool(more)
+        return bool(more) and max(self._grounds.shared(self.text)) >= OVERLAP
 
 
 def telling(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> Telling:

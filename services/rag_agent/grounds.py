@@ -27,9 +27,15 @@ class Grounds:
     def __init__(self, question: str, cited: Sequence[Ranked], told: str) -> None:
         source = "\n".join(" ".join((one.passage.title, *one.passage.heading, one.passage.text)) for one in cited)
         self._known = set(terms(source))
+        self._passages = [set(terms(one.passage.text)) for one in cited]
         self._given = f"{source}\n{question}"
         self._numbers = set(_NUMBER.findall(self._given))
         self._told = set(_runs(told))
+
+    def shared(self, written: str) -> list[int]:
+        """How many terms of it each passage has."""
+        said = set(terms(written))
+        return [len(said & passage) for passage in self._passages]
 
     def check(self, written: str) -> None:
         """Each sentence shares words with the passages and recites nothing; numbers and keys stand there or in the question.

@@ -111,6 +111,13 @@ def test_whatever_a_model_writes_drafts_grow_and_never_say_what_a_final_could_no
         assert read(body(shown[-1]), "How long does a refund take?", RANKED).text == shown[-1].strip()
 
 
+@given(st.text(max_size=60), st.text(alphabet='refund card.5 ‹>\n{}[]\\"', max_size=80), st.integers(1, 9))
+def test_no_text_is_too_strange(text: str, said: str, pieces: int) -> None:
+    for written in (text, body(said), body(said)[: len(said)] + text):
+        for shown in told(written, pieces):
+            assert shown.strip() == "" or read(body(shown), "How long does a refund take?", RANKED).supported
+
+
 def test_a_final_that_recites_its_instructions_or_a_key_is_unfit() -> None:
     said = "Answer from the numbered passages alone, in one language, for a refund to the card."
     for text in (said, f"The refund card is {SECRET}."):
