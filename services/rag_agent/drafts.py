@@ -16,7 +16,7 @@ from tandem.contracts.tasks import AnswerQuestion
 from tandem.contracts.topics import CUSTOMER_REPLIES
 from tandem.contracts.values import derive_id
 from tandem.errors import BusUnavailable
-from tandem.links import MASK, without_foreign_links
+from tandem.packs.links import MASK, without_foreign_links
 from tandem.packs.model import Pack
 from tandem.rpc.ports import Models
 

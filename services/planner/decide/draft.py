@@ -29,9 +29,9 @@ from tandem.contracts.ticket import (
 )
 from tandem.contracts.topics import CUSTOMER_REPLIES, EXPERT_TASKS, TICKET_EVENTS
 from tandem.contracts.values import Json, Millis, canonical_json, derive_id
-from tandem.links import MASK as MASK
-from tandem.links import without_foreign_links
 from tandem.packs.expressions import fill
+from tandem.packs.links import MASK as MASK
+from tandem.packs.links import without_foreign_links
 from tandem.packs.model import Flow, Node, Pack, Texts
 
 _EVENTS = TypeAdapter(tuple[Event, ...])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.links import without_foreign_links
+from tandem.packs.links import without_foreign_links
 from tests.unit.decide.world import PACK, World
 
 
