@@ -198,7 +198,7 @@ def timers_are_armed(e: Evidence) -> Iterator[str]:
 def everything_is_accounted_for(e: Evidence) -> Iterator[str]:
     effects = {(one.operation, one.account) for one in e.stage.world.effects}
     for story in e.stories:
-        write = {"reset": "reset", "pay": "charge", "look": "note"}.get(story.wish)
+        write = {"reset": "reset", "pay": "charge", "look": "note", "tidy": "note"}.get(story.wish)
         if story.state in ("waiting", "lost"):
             yield f"{story.thread} ({story.wish}) waits for {story.missed or 'the end'} and nobody has the matter"
         if story.state == "done" and write is not None and (write, story.account) not in effects:

@@ -20,7 +20,7 @@ from tandem.contracts.message import Envelope, read_body, read_envelope
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_INBOX
 from tandem.contracts.values import conversation_id
 
-Wish = Literal["reset", "pay", "look", "ask"]
+Wish = Literal["reset", "pay", "look", "tidy", "ask"]
 PATIENCE_S = 1_500.0
 TENANT = "acme"
 CHANNEL = "cli"

@@ -105,6 +105,8 @@ texts:
    examples: {en: [I want to pay]}}
 - {name: look, description: Look at an account, scenario: operate, procedure: look, label: look, patterns: ['\\blook\\b'],
    examples: {en: [please look at it]}}
+- {name: tidy, description: Tidy an account, scenario: operate, procedure: tidy, label: tidying, patterns: ['\\btidy\\b'],
+   examples: {en: [please tidy it]}}
 - {name: ask, description: A question, scenario: consult, label: question, patterns: ['\\bsnapshots\\b'],
    examples: {en: [how long are snapshots kept]}}
 """,
@@ -150,6 +152,30 @@ nodes:
   noted: {sentence: 3, tool: note, args: {account: $account}, needs: [left, right], next: told, on_failure: hand}
   told: {sentence: 4, text: 'Look at {account} is done.'}
   hand: {sentence: 4, handover: true, reason: not_done, text: 'A colleague goes on.'}
+""",
+    "procedures/tidy.md": "---\nintent: tidy\n---\n1. Take the account.\n2. Tidy it, with the program `tidy`.\n3. Say so.\n",
+    "procedures/tidy.flow.yaml": """\
+start: take
+nodes:
+  take: {sentence: 1, slots: [account], next: do}
+  do: {sentence: 2, program: tidy, args: {account: $account}, save: {noted: result.noted}, next: told, on_failure: hand}
+  told: {sentence: 3, text: 'Tidying of {account} is done.'}
+  hand: {sentence: 3, handover: true, reason: not_done, text: 'A colleague goes on.'}
+""",
+    "programs/tidy.yaml": """\
+tools: [check, look, note]
+inputs: {type: object, required: [account], properties: {account: {type: string}}}
+max_calls: 6
+""",
+    "programs/tidy.py": """\
+def main(account):
+    seen = [check(account=account)["state"]]
+    noted = note(account=account)["ok"]
+    try:
+        seen.append(look(account=account)["state"])
+    except RuntimeError as error:
+        seen.append(str(error))
+    return {"noted": note(account=account)["ok"] and noted, "seen": seen}
 """,
     "tools/world.yaml": """\
 python: tandem.chaos.simulation.world
