@@ -34,6 +34,7 @@ from tandem.tracing import (
     segment_span,
     shutdown_tracing,
     span,
+    unbind,
 )
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "segment_span",
     "shutdown",
     "span",
+    "unbind",
 ]
 
 _REGISTRY = CollectorRegistry()

@@ -92,12 +92,18 @@ def current_ids() -> Ids | None:
 
 
 def bind(*, conversation: str = "", ticket: str = "", segment: int = 0, plan_version: int = 0) -> None:
-    """Name the work in hand: on logs, on the current span and on those made under it. Ends with the current task."""
+    """Name the work in hand: on logs, on the current span and on those made under it. Ends with the current task, or by
+    `unbind`."""
     ids = Ids(conversation, ticket, segment, plan_version)
     _ids.set(ids)
     _, span = _here.get()
     if span is not None:
         span.set_attributes(_id_attributes(ids))
+
+
+def unbind() -> None:
+    """Other work begins in this task."""
+    _ids.set(None)
 
 
 def annotate(attributes: Attributes) -> None:

@@ -32,7 +32,7 @@ from tandem.contracts.message import MAX_BODY_BYTES, Envelope, Message, read_bod
 from tandem.contracts.topics import Topic
 from tandem.errors import BusUnavailable, FatalError, InvalidError, InvalidMessage, Refused
 from tandem.kill_points import Kill, go_on
-from tandem.telemetry import count, names, observe
+from tandem.telemetry import count, names, observe, unbind
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ Handler: TypeAlias = Callable[[Delivery], Awaitable[Sequence[Outgoing]]]
 """Handles one delivery and returns what to publish. May be called again with the same delivery."""
 
 Around: TypeAlias = Callable[[Record], AbstractContextManager[Any]]
-"""Entered around each call of the handler, in the handler's task."""
+"""Entered around each call of the handler, in its task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +231,7 @@ class ConsumeLoop:
 
     async def _work(self, taken: Taken) -> float | None:
         record = taken.record
+        unbind()
         began = self._clock.boot()
         try:
             outputs = await self._handle(taken)

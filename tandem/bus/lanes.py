@@ -31,7 +31,9 @@ Lane: TypeAlias = deque[Taken]
 
 
 class Lanes:
-    """Starts work in tasks. A record whose partition is lost is dropped before it starts."""
+    """Works in as many tasks as there is work that waits: what never does shares one, as a task costs more than a small
+    handler. A record whose partition is lost is dropped before it starts.
+    """
 
     def __init__(self, work: Work, limit: int, clock: Clock, changed: Callable[[], None]) -> None:
         self._work = work
@@ -40,15 +42,13 @@ class Lanes:
         self._changed = changed
         self._lanes: dict[bytes, Lane] = {}
         self._runnable: deque[Lane] = deque()
-        self._tasks: set[asyncio.Future[float | None]] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._spare = False  # a worker is about to take what is runnable
         self._timers: dict[asyncio.Task[None], Taken] = {}
         self._closed = False
         self.queued = 0  # ready, or behind one of the same key
+        self.running = 0
         self.failure: BaseException | None = None
-
-    @property
-    def running(self) -> int:
-        return len(self._tasks)
 
     @property
     def waiting(self) -> int:
@@ -83,7 +83,7 @@ class Lanes:
     async def cancel(self) -> None:
         """Give up what is at work."""
         await self.close()
-        await _cancel(self._tasks)
+        await _cancel(self._workers)
 
     def _after(self, seconds: float, taken: Taken, then: Callable[[], None]) -> None:
         async def wait() -> None:
@@ -103,42 +103,58 @@ class Lanes:
         self._start()
 
     def _start(self) -> None:
-        while self._runnable and len(self._tasks) < self._limit and not self._closed:
-            lane = self._runnable.popleft()
-            while lane[0].offsets.lost:
-                self.queued -= 1
-                if self._pop(lane) is None:
-                    break
-            else:
-                self._begin(lane)
+        """See to it that somebody takes what is runnable."""
+        if self._runnable and not (self._spare or self._closed) and len(self._workers) < self._limit:
+            self._spare = True
+            worker = asyncio.create_task(self._serve())
+            self._workers.add(worker)
+            worker.add_done_callback(self._left)
 
-    def _begin(self, lane: Lane) -> None:
+    def _left(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        self._start()
+
+    async def _serve(self) -> None:
+        """Take up one lane after the other until none is runnable."""
+        self._spare = False
+        while self._runnable and not self._closed:
+            lane = self._runnable.popleft()
+            if self._first(lane):
+                self._start()  # somebody else goes on when this work has to wait
+                await self._serve_first(lane)
+
+    def _first(self, lane: Lane) -> bool:
+        """Drop what is lost; False if nothing is left."""
+        while lane[0].offsets.lost:
+            self.queued -= 1
+            if self._pop(lane) is None:
+                return False
+        return True
+
+    async def _serve_first(self, lane: Lane) -> None:
         taken = lane[0]
         self.queued -= 1
-        taken.offsets.running += 1
-        task = asyncio.create_task(self._work(taken))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, lane))
-
-    def _ended(self, lane: Lane, task: asyncio.Future[float | None]) -> None:
-        self._tasks.discard(task)
-        taken = lane[0]
-        if task.cancelled():
+        self.running += 1
+        taken.offsets.running += 1  # until its outputs are acknowledged, or it is given up
+        hold: float | None = None
+        try:
+            hold = await self._work(taken)
+        except asyncio.CancelledError:
             taken.offsets.running -= 1
-            return
-        if error := task.exception():
+            raise
+        except BaseException as error:  # noqa: BLE001 - told to the loop, which ends by it
             taken.offsets.running -= 1
             self.failure = self.failure or error
             self._changed()
             return
-        hold = task.result()
+        finally:
+            self.running -= 1
         if hold is not None:
             taken.offsets.running -= 1
             if not self._closed:
                 self._after(hold, taken, partial(self._resume, lane))
         elif self._pop(lane) is not None:
             self._runnable.append(lane)
-        self._start()
 
     def _resume(self, lane: Lane) -> None:
         self.queued += 1

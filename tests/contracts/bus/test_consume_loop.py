@@ -13,6 +13,7 @@ from tandem.bus.base import Bus, Outgoing, TopicPartition
 from tandem.bus.consume import LoopPolicy
 from tandem.contracts.topics import Topic
 from tandem.errors import BusUnavailable, Fenced
+from tandem.tracing import bind, current_ids
 from tests.contracts.bus.conftest import SHARDS, make_topic
 from tests.contracts.bus.helpers import read_all, take, until
 from tests.contracts.bus.loops import QUICK, Growth, Handling, committed, committed_to, make_loop, message, running
@@ -65,6 +66,22 @@ async def test_outputs_are_published_and_offsets_committed(bus: Bus, work: Topic
     assert sorted(record.header("ce_id") or b"" for record in out) == sorted(f"{n}-answer".encode() for n in names)
     assert await committed(bus, group, work.name) == [await bus.end(work.name, n) or None for n in range(SHARDS)]
     assert sorted(handling.began) == sorted((name, 1) for name in names)
+
+
+async def test_what_one_record_is_about_is_not_said_of_the_next(
+    bus: Bus, work: Topic, results: str, group: str
+) -> None:
+    found: list[object] = []
+
+    async def answer(name: str, attempt: int) -> Sequence[Outgoing]:
+        found.append(current_ids())
+        bind(conversation=name)
+        return [message(results, f"{name}-answer", partition=0)]
+
+    async with running(make_loop(bus, group, work, Handling(answer))):
+        await bus.publish([message(work.name, f"m{n}") for n in range(20)])
+        await Growth(bus, results, [0] * SHARDS).wait(20)
+    assert found == [None] * 20
 
 
 async def test_nothing_is_committed_before_the_outputs_are_acknowledged(
