@@ -18,12 +18,12 @@ from tandem.brains.extraction import Extractor, Learnt
 from tandem.brains.habits import LEAST, Habits
 from tandem.brains.linear import Linear
 from tandem.brains.policy import Policy, with_learnt_steps
-from tandem.brains.rejection import Rejector
+from tandem.brains.rejection import Lexicon, Rejector
 from tandem.brains.trees import Trees
 from tandem.brains.values import Embed, Procedure, Step
 from tandem.errors import InvalidPack
 
-VERSION = 3
+VERSION = 4
 NUMBERS = "brains.npz"
 WORDS = "brains.json"
 FOLDER = "models"
@@ -76,15 +76,16 @@ def load(folder: Path, procedures: Sequence[Procedure], embed: Embed) -> Brains:
 
 
 def _words_of(rejector: Rejector) -> dict[str, Any]:
-    return {"telling": rejector.telling, "rarity": rejector.rarity, "threshold": rejector.threshold}
+    lexicon = rejector.lexicon
+    return {"telling": lexicon.telling, "rarity": lexicon.rarity, "threshold": rejector.threshold}
 
 
 def _rejector(body: dict[str, Any] | None, arrays: Mapping[str, NDArray[Any]]) -> Rejector | None:
     if body is None:
         return None
-    rejected, accepted = (arrays[name].astype(np.float32) for name in ("rejected", "accepted"))
-    trees = Trees.of_arrays(arrays, "rejector")
-    return Rejector(body["telling"], body["rarity"], rejected, accepted, trees, body["threshold"])
+    direction, rejected, accepted = (arrays[name].astype(np.float32) for name in ("direction", "rejected", "accepted"))
+    lexicon, trees = Lexicon(body["telling"], body["rarity"]), Trees.of_arrays(arrays, "rejector")
+    return Rejector(lexicon, direction, rejected, accepted, trees, body["threshold"])
 
 
 def save_extractor(folder: Path, extractor: Extractor, facts: Mapping[str, Any]) -> None:

@@ -22,6 +22,9 @@ GOOD = ("query_success", "available", "correct")
 BAD = ("query_failure", "unavailable", "incorrect", "noanswer")
 MISSING = ("info_missing", "info_missing2")
 CONDITIONS = frozenset((*GOOD, *BAD, *MISSING, "yes", "no", "done"))
+ROLES = 4 * len(KINDS)
+"""What a step may be under any procedure: of its kind, what follows a success, a failure, the last step, or none of them."""
+
 FAR = 7
 """Steps along the graph beyond which they are all far."""
 
@@ -129,6 +132,14 @@ class Compiled:
         calls = [label for label in self.procedure.edges if is_call(label)]
         groups = (("yes",), ("no",), GOOD, BAD, MISSING, ("done",), calls)
         return np.stack([self._targets(group) for group in groups], axis=1)
+
+    def roles(self, last: int | None) -> NDArray[np.int64]:
+        """Of each step its role after another."""
+        good, bad = self.targets[:, 3], self.targets[:, 4]
+        after = self.successors[last] if last is not None else self.depths == 0
+        place = np.where(good > 0, 0, np.where(bad > 0, 1, np.where(after > 0, 2, 3)))
+        roles: NDArray[np.int64] = self.kinds.astype(np.int64) * 4 + place
+        return roles
 
     @cached_property
     def placeholders(self) -> list[frozenset[str]]:

@@ -62,6 +62,8 @@ class Policy:
         """Steps of the likeliest procedures, the best first."""
         scores = self.procedure_trees.predict(procedure_features(seen, self.procedures, self.weights))
         chosen = np.argsort(-scores, kind="stable")[:LOOKED_AT]
+        if self.procedures[chosen[0]].name not in seen.tasks:
+            chosen = chosen[:1]  # of steps without scores, none would stand against the others' that have some
         rows = [step_features(seen, self.procedures[at], standing(scores, int(at))) for at in chosen]
         steps = [(self.procedures[at].name, step) for at in chosen for step in self.procedures[at].steps]
         found = self.step_trees.predict(np.concatenate(rows))
@@ -76,9 +78,9 @@ def look(state: State, embed: Embed, linear: Linear, habits: Habits) -> Seen:
     texts = [*state.said, *([state.free] if state.free else []), *([answer] if answer else [])]
     vectors = dict(zip(texts, embed(texts), strict=True)) if texts else {}
     latest, mean = said_vectors(state, vectors)
-    labels, tasks = linear.scores(state, latest, mean)
+    scores = linear.scores(state, latest, mean)
     free, returned, usual = vectors.get(state.free), vectors.get(answer), habits.of(alike(state))
-    return Seen(state, latest, mean, free, returned, labels, tasks, usual)
+    return Seen(state, latest, mean, free, returned, scores, usual)
 
 
 def said_vectors(state: State, vectors: Mapping[str, Vectors]) -> tuple[Vectors, Vectors]:

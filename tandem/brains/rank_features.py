@@ -10,6 +10,7 @@ import numpy as np
 
 from tandem.brains.compiled import GOOD, KINDS, Compiled, Floats, is_negative, name_words
 from tandem.brains.habits import WAYS, Counts
+from tandem.brains.linear import Scores
 from tandem.brains.mentions import NUMBERS
 from tandem.brains.state import GREETING, NO, THANKS, YES, State, plain, words
 from tandem.brains.values import Vectors
@@ -27,9 +28,16 @@ class Seen:
     mean: Vectors  # of all the customer's messages
     free: Vectors | None  # of the agent's free words
     answer: Vectors | None  # of the return
-    labels: Mapping[str, float]  # the linear model's score of each label that it knows
-    tasks: Mapping[str, float]  # and of each procedure
+    scores: Scores  # by the linear model
     usual: Sequence[Counts] = ()  # what came next in recorded moments alike, from coarse to fine
+
+    @property
+    def labels(self) -> Mapping[str, float]:
+        return self.scores.labels
+
+    @property
+    def tasks(self) -> Mapping[str, float]:
+        return self.scores.tasks
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -153,7 +161,15 @@ def _scores(seen: Seen, one: Compiled) -> Floats:
     rank = np.array(sorted(seen.labels.values()), np.float32)
     place = len(rank) - np.searchsorted(rank, own, side="left") if len(rank) else np.full(len(own), NAN)
     place = np.where(np.isnan(own), NAN, np.minimum(place, 20))
-    return np.stack([own, own - seen.best, place], axis=1)
+    roles = seen.scores.roles
+    role = roles[one.roles(last_place(seen.state, one))]
+    behind = (roles > role[:, None]).sum(axis=1)
+    return np.stack([own, own - seen.best, place, role, role - roles.max(), behind], axis=1)
+
+
+def last_place(state: State, one: Compiled) -> int | None:
+    """Of the last step that is one of the procedure's."""
+    return next((one.index[act.name] for act in reversed(state.steps) if act.name in one.index), None)
 
 
 def _moment(seen: Seen, one: Compiled) -> list[float]:

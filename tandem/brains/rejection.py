@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.brains.compiled import KINDS, Compiled, Floats
+from tandem.brains.compiled import Compiled, Floats
 from tandem.brains.policy import chance
 from tandem.brains.rank_features import NAN, Seen
-from tandem.brains.state import GREETING, NO, THANKS, YES, words
+from tandem.brains.state import GREETING, NO, THANKS, YES, State, words
 from tandem.brains.trees import Trees
 from tandem.brains.values import Vectors
 
 OUT_OF_SCOPE = "out_of_scope"
 NEAR = 5
+REMEMBERED = 4_096
+"""Messages whose oddness is kept: those of a conversation are read at each of its decisions."""
+
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """What words say of a rejection."""
+
+    telling: Mapping[str, float]  # words and pairs of words → log odds of a rejection
+    rarity: Mapping[str, float]  # words → how rare they are in what is not rejected
+
+    @cached_property
+    def rarest(self) -> float:
+        return max(self.rarity.values(), default=0.0)
+
+    @cached_property
+    def oddness(self) -> Callable[[str], list[float]]:
+        """Of each sentence how much its words are those of rejected messages."""
+        return lru_cache(REMEMBERED)(self._oddness)
+
+    def _oddness(self, text: str) -> list[float]:
+        return [
+            sum(self.telling.get(gram, 0.0) for gram in grams(one)) / max(3, len(grams(one))) for one in sentences(text)
+        ]
 
 
 @dataclass(frozen=True)
 class Rejector:
     """Says how likely it is that a message is to be answered with "out of scope"."""
 
-    telling: Mapping[str, float]  # words and pairs of words → log odds of a rejection
-    rarity: Mapping[str, float]  # words → how rare they are in what is not rejected
+    lexicon: Lexicon
+    direction: Vectors  # from other messages to rejected ones
     rejected: Vectors  # messages that were rejected
     others: Vectors  # and some that were not
     trees: Trees
@@ -38,7 +64,8 @@ class Rejector:
         if seen.state.last != "customer":
             return 0.0
         nearest = nearness(seen.latest @ self.rejected.T, seen.latest @ self.others.T)
-        row = [*signs(seen, procedures), *wording(seen.state.latest, self.telling, self.rarity), *nearest]
+        along = float(self.direction @ seen.latest)
+        row = [*signs(seen, procedures), *wording(seen.state, self.lexicon), along, *nearest]
         return chance(float(self.trees.predict(np.array([row], np.float32))[0]))
 
 
@@ -50,7 +77,10 @@ def signs(seen: Seen, procedures: Sequence[Compiled]) -> list[float]:
     tasks = sorted(seen.tasks.values(), reverse=True)
     first, second = [*rest, NAN, NAN][:2]
     names = [act.name for act in state.steps]
-    last = next((one.steps[one.index[names[-1]]] for one in procedures if names and names[-1] in one.index), None)
+    owner = next((one for one in procedures if names and names[-1] in one.index), None)
+    last = owner.index[names[-1]] if owner else 0
+    likeliest = max(procedures, key=lambda one: seen.tasks.get(one.name, NAN))
+    foreign = [word for word in seen.words if word not in likeliest.own_words]
     return [
         own,
         first,
@@ -66,10 +96,13 @@ def signs(seen: Seen, procedures: Sequence[Compiled]) -> list[float]:
         float(len(names)),
         float(names.count(OUT_OF_SCOPE)),
         float(names[-1:] == [OUT_OF_SCOPE]),
-        float(KINDS.index(last.kind)) if last else NAN,
+        float(owner.kinds[last]) if owner else NAN,
+        float(owner.texts[last] @ seen.latest) if owner else NAN,
+        len(foreign) / max(1, len(seen.words)),
         float(max((len(one.mentions.named(latest)[1]) for one in procedures), default=0)),
         float(len(state.returned)),
         float(bool(state.free)),
+        *(counts.get(OUT_OF_SCOPE, 0) / (sum(counts.values()) + 1) for counts in seen.usual),
     ]
 
 
@@ -81,23 +114,45 @@ def nearness(rejected: Floats, others: Floats) -> list[float]:
     return [float(bad[0]), float(bad.mean()), float(good[0]), float(good.mean()), float(bad.mean() - good.mean())]
 
 
-def wording(text: str, telling: Mapping[str, float], rarity: Mapping[str, float]) -> list[float]:
-    """How much its words are those of rejected messages, and how rare they are; of its sentences the worst."""
-    weights = sorted((telling.get(gram, 0.0) for gram in grams(text)), reverse=True)
-    sentences = [one for one in _SENTENCE.split(text) if one.strip()] or [text]
-    by_sentence = [sum(telling.get(gram, 0.0) for gram in grams(one)) / max(3, len(grams(one))) for one in sentences]
-    most = max(rarity.values(), default=0.0)
-    rare = [[rarity.get(word, most) for word in words(one)] or [0.0] for one in sentences]
+def wording(state: State, lexicon: Lexicon) -> list[float]:
+    """How much the customer's words are those of rejected messages, and how rare they are; of its sentences the worst; and
+    whether messages before it were rejected, or let pass."""
+    text = state.latest
+    weights = sorted((lexicon.telling.get(gram, 0.0) for gram in grams(text)), reverse=True)
+    odd = lexicon.oddness(text)
+    rare = [[lexicon.rarity.get(word, lexicon.rarest) for word in words(one)] or [0.0] for one in sentences(text)]
+    before = [(max(lexicon.oddness(message)), answer) for message, answer in answered(state)]
+    passed = max((own for own, answer in before if answer != OUT_OF_SCOPE), default=NAN)
     return [
         sum(weights),
         sum(weights) / max(4, len(weights)),
         sum(weights[:3]),
-        max(by_sentence),
-        by_sentence[-1],
+        max(odd),
+        odd[-1],
         max(max(one) for one in rare),
         max(sum(one) / len(one) for one in rare),
-        float(len(sentences)),
+        float(len(rare)),
+        passed,
+        max(odd) - passed,
+        max((own for own, answer in before if answer == OUT_OF_SCOPE), default=NAN),
     ]
+
+
+def answered(state: State) -> list[tuple[str, str]]:
+    """The customer's messages before the last, each with the step that followed it."""
+    found: list[tuple[str, str]] = []
+    text = ""
+    for turn in state.situation.turns:
+        if turn.who == "customer":
+            text = turn.text
+        elif text and turn.who in ("agent", "call"):
+            found.append((text, turn.step or turn.api))
+            text = ""
+    return found
+
+
+def sentences(text: str) -> list[str]:
+    return [one for one in _SENTENCE.split(text) if one.strip()] or [text]
 
 
 def grams(text: str) -> frozenset[str]:
@@ -111,4 +166,5 @@ def arrays(rejector: Rejector) -> dict[str, NDArray[np.float16]]:
     return {
         "rejected": rejector.rejected.astype(np.float16),
         "accepted": rejector.others.astype(np.float16),
+        "direction": rejector.direction.astype(np.float16),
     }

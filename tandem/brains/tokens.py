@@ -7,10 +7,11 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any
 
-from tandem.brains.state import State, plain, words
+from tandem.brains.compiled import is_negative, name_words
+from tandem.brains.state import NO, THANKS, YES, State, plain, words
 
 LONGEST_VALUE = 24
-WEIGHTS = {"w": 1.2, "h": 0.8, "f": 0.6, "a": 2.0, "b": 1.0, "r": 1.2, "x": 1.0}
+WEIGHTS = {"w": 1.2, "h": 0.8, "f": 0.6, "a": 2.0, "b": 1.0, "r": 1.2, "x": 1.0, "g": 1.0, "n": 1.0}
 
 
 def tokens(state: State) -> dict[str, float]:
@@ -31,7 +32,27 @@ def tokens(state: State) -> dict[str, float]:
     crossed = [f"x:{recent[-1]}|{value}" for value in values if "=" in value] if state.last == "return" else []
     _add(found, "r", [*(f"{when}:{value}" for value in values), *crossed])
     _add(found, "x", [f"c:{recent[-1]}|{one}" for one in latest[:6]] if state.last == "customer" else [])
+    _add(found, "g", _general(state))
+    _add(found, "n", [f"n:{one}|{state.last}" for one in name_words(recent[-1].partition("/")[0])])
     return found
+
+
+def _general(state: State) -> list[str]:
+    """What can be said of a moment under any procedure."""
+    last, calls = state.last, min(2, sum(turn.who == "call" for turn in state.situation.turns))
+    marks = [
+        f"g:{last}|{calls}",
+        f"g:{last}|since {min(len(state.since), 3)}",
+        f"g:{last}|said {min(len(state.said), 4)}",
+    ]
+    if last == "return":
+        values = " ".join(plain(value) for name, value in state.fresh.items() if name not in ("APIName", "id"))
+        marks += [f"g:negative {is_negative(values)}|{calls}", f"g:values {min(len(state.fresh), 8)}"]
+    if last == "customer":
+        latest = state.latest
+        tone = (YES.match(latest), NO.search(latest), THANKS.search(latest), "?" in latest or None)
+        marks += [f"g:tone {''.join(str(int(one is not None)) for one in tone)}|{calls}"]
+    return marks
 
 
 def grams(parts: list[str]) -> list[str]:

@@ -151,10 +151,10 @@ def _decisions(wanted: Wanted, report: Path | None, as_json: bool) -> None:
 @app.command("star-unseen")
 def star_unseen(
     data: Annotated[Path, typer.Option(help="STAR's folder.", exists=True)],
-    rounds: Annotated[int, typer.Option(min=1, max=6, help="How many of the six groups of procedures.")] = 6,
+    rounds: Annotated[int, typer.Option(min=1, help="How many of the procedures, evenly over all.")] = 22,
     as_json: AsJson = False,
 ) -> None:
-    """Train without a group of procedures, decide under these, and go on with the next group. Long."""
+    """Train without a procedure, decide under it, and go on with the next one. Long."""
     from tandem.bench.star.unseen import measure_unseen
     from tandem.embedded.sentences import Sentences
 
@@ -162,9 +162,11 @@ def star_unseen(
     if as_json:
         print_json(found)
         return
-    table = Table("procedure left out", "next action")
-    for name, rate in {**found["by_task"], "all": found["next_action_accuracy"]}.items():
-        table.add_row(name, f"{rate:.1%}")
+    table = Table("procedure left out", "next action", "API")
+    rates, calls = {**found["by_task"], "all": found["next_action_accuracy"]}, found["api_by_task"]
+    for name, rate in rates.items():
+        call = calls.get(name, found["api_accuracy"] if name == "all" else None)
+        table.add_row(name, f"{rate:.1%}", "–" if call is None else f"{call:.1%}")
     console().print(table)
 
 

@@ -1,4 +1,4 @@
-"""How the policy does under procedures that were in no training dialogue: groups of the train split's are left out in turn."""
+"""How the policy does under a procedure that was in no training dialogue: the train split's are left out one at a time."""
 
 from __future__ import annotations
 
@@ -18,44 +18,48 @@ from tandem.brains.learning.moments import Moments
 from tandem.brains.policy import Policy, with_learnt_steps
 from tandem.brains.values import Embed
 
-CHECKED = 1_200
-"""Points of a group at most."""
+CHECKED = 600
+"""Points of a procedure at most."""
 
 Say = Callable[[str], None]
 
 
 def measure_unseen(data: Path, embed: Embed, say: Say, rounds: int) -> dict[str, Any]:
-    """Train `rounds` times, each time without one of the groups of procedures, and decide at its points."""
+    """Train `rounds` times, each time without every dialogue that touches one of the procedures, and decide at its points."""
     catalogue = read_catalogue(data)
     recorded = moments(read_points(data, "train", catalogue))
     steps = policy.learnt_steps(recorded, list(catalogue.values()))
+    compiled = compile_procedures([with_learnt_steps(one, steps) for one in catalogue.values()], embed)
     read = Moments(recorded, list(catalogue), embed)
     say("linear models")
-    first = first_stage.fit(read)
+    chosen = among(list(catalogue), rounds)
+    first = first_stage.fit(read, compiled, [[name] for name in chosen])
     by_task: dict[str, list[tuple[bool, bool]]] = {}
-    for group in first_stage.groups(list(catalogue))[:rounds]:
-        say(f"without {', '.join(group)}")
-        seen = {name: learnt for name, learnt in steps.items() if name not in group}
+    for name, left in zip(chosen, first.left, strict=True):
+        say(f"without {name}")
+        seen = {task: learnt for task, learnt in steps.items() if task != name}
         procedures = compile_procedures([with_learnt_steps(one, seen) for one in catalogue.values()], embed)
-        rankers = policy.fit(read, first, procedures, leave=group)
+        rankers = policy.fit(read, first, procedures, leave=[name])
         ranking = Policy(first.linear, first.habits, rankers.procedures, rankers.steps, procedures, embed)
-        for task, hit, call in _decide(ranking, read, first, group):
-            by_task.setdefault(task, []).append((hit, call))
+        by_task[name] = _decide(ranking, read, first, left)
         say(str(_figures(by_task)))
     return _figures(by_task)
 
 
+def among(names: Sequence[str], count: int) -> list[str]:
+    """So many, evenly over the list."""
+    return [names[at * len(names) // count] for at in range(min(count, len(names)))]
+
+
 def _decide(
-    ranking: Policy, read: Moments, first: first_stage.FirstStage, group: Sequence[str]
-) -> list[tuple[str, bool, bool]]:
-    """At points of the group: the procedure, whether the step was right, whether a call was recorded."""
-    inside = np.flatnonzero(np.isin(read.active[first.unseen.rows], list(group)))
-    chosen = np.random.default_rng(3).permutation(inside)[:CHECKED]
+    ranking: Policy, read: Moments, first: first_stage.FirstStage, left: first_stage.Scored
+) -> list[tuple[bool, bool]]:
+    """At points of the procedure: whether the step was right, whether a call was recorded."""
     found = []
-    for place in chosen:
-        ranked = ranking.rank(first.look(read, first.unseen, int(place)))
-        moment = read.recorded[first.unseen.rows[place]]
-        found.append((moment.task, choose(ranked, reject=False).step.name == moment.step, moment.kind == "call"))
+    for place in np.random.default_rng(3).permutation(len(left.rows))[:CHECKED]:
+        ranked = ranking.rank(first.look(read, left, int(place)))
+        moment = read.recorded[left.rows[place]]
+        found.append((choose(ranked, reject=False).step.name == moment.step, moment.kind == "call"))
     return found
 
 
@@ -66,4 +70,5 @@ def _figures(by_task: dict[str, list[tuple[bool, bool]]]) -> dict[str, Any]:
         "next_action_accuracy": share(hit for hit, _ in points),
         "api_accuracy": share(hit for hit, call in points if call),
         "by_task": {task: share(hit for hit, _ in found) for task, found in sorted(by_task.items())},
+        "api_by_task": {task: share(hit for hit, call in found if call) for task, found in sorted(by_task.items())},
     }

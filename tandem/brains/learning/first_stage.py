@@ -6,22 +6,50 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.brains.compiled import Floats
+from tandem.brains.compiled import ROLES, Compiled, Floats
 from tandem.brains.habits import Habits
 from tandem.brains.learning.moments import Moments
 from tandem.brains.linear import VECTOR_WEIGHT, Linear
-from tandem.brains.policy import DIMENSIONS
-from tandem.brains.rank_features import Seen
+from tandem.brains.rank_features import Seen, last_place
 from tandem.brains.tokens import tokens
 
 TOKENS = 4_000
 RIDGE = 2.0
 PARTS = 4
 GROUPS = 6
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One row a moment. Its tokens are a sparse matrix of scipy: few of them are not zero."""
+
+    tokens: Any
+    vectors: Floats  # of sentences, and the bias
+
+    def some(self, which: NDArray[Any]) -> Rows:
+        return Rows(self.tokens[which], self.vectors[which])
+
+    def times(self, weights: Floats) -> Floats:
+        first = self.tokens.shape[1]
+        found: Floats = self.tokens @ weights[:first] + self.vectors @ weights[first:]
+        return found
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of rows and of what is wanted of them: all that the closed form needs."""
+
+    squares: Floats
+    products: Floats
+
+    def less(self, part: Sums) -> Sums:
+        return Sums(self.squares - part.squares, self.products - part.products)
 
 
 @dataclass(frozen=True)
@@ -42,7 +70,8 @@ class FirstStage:
     linear: Linear
     habits: Habits
     seen: Scored  # all moments, by models of the other dialogues
-    unseen: Scored  # moments of left-out procedures, and as many others, by models without these procedures
+    unseen: Scored  # moments of left-out procedures, and others, by models without these procedures
+    left: Sequence[Scored] = ()  # moments of each group that was left out beside
 
     def look(self, moments: Moments, scored: Scored, number: int) -> Seen:
         """A scored moment, as models see it that do not know its dialogue."""
@@ -51,22 +80,27 @@ class FirstStage:
         return moments.seen(at, scored.scores[number], self.linear.labels, usual)
 
 
-def fit(moments: Moments) -> FirstStage:
+def fit(moments: Moments, procedures: Sequence[Compiled], leave: Sequence[Sequence[str]] = ()) -> FirstStage:
+    """`leave`: groups of procedures that are left out beside the usual ones, to measure how the rankers do on them."""
     vocabulary = _vocabulary(moments)
     rows = _rows(moments, vocabulary)
     labels = tuple(sorted(set(moments.labels)))
-    wanted = _wanted(moments, labels)
-    squares, products = rows.T @ rows, rows.T @ wanted
-    linear = Linear(vocabulary, labels, tuple(moments.tasks), _solve(squares, products))
+    wanted = _wanted(moments, labels, procedures)
+    whole = _sums(rows, wanted)
+    linear = Linear(vocabulary, labels, tuple(moments.tasks), _solve(whole))
     scores = np.empty_like(wanted)
     parts = moments.dialogues % PARTS
     for part in range(PARTS):
         out = parts == part
-        scores[out] = rows[out] @ _without(rows, wanted, squares, products, out)[0]
+        scores[out] = rows.some(out).times(_solve(whole.less(_sums(rows.some(out), wanted[out]))))
     hidden = [_habits(moments, np.flatnonzero(parts == part)) for part in range(PARTS)]
-    seen = Scored(np.arange(len(rows)), scores, parts, hidden)
-    unseen = _unseen(moments, rows, wanted, squares, products)
-    return FirstStage(linear, _habits(moments, range(len(rows))), seen, unseen)
+    seen = Scored(np.arange(len(moments.states)), scores, parts, hidden)
+    usual = groups(moments.tasks)
+    others = (moments.dialogues // PARTS) % len(usual)
+    unseen = [_unseen(moments, (rows, wanted, whole), group, others == at) for at, group in enumerate(usual)]
+    nothing = np.zeros(len(others), np.bool_)
+    left = [_unseen(moments, (rows, wanted, whole), group, nothing) for group in leave]
+    return FirstStage(linear, _habits(moments, range(len(others))), seen, _joined(unseen), left)
 
 
 def _habits(moments: Moments, rows: Iterable[int]) -> Habits:
@@ -77,22 +111,25 @@ def _habits(moments: Moments, rows: Iterable[int]) -> Habits:
     return Habits(counts)
 
 
-def _unseen(moments: Moments, rows: Floats, wanted: Floats, squares: Floats, products: Floats) -> Scored:
-    places: list[NDArray[np.int64]] = []
-    scores: list[Floats] = []
-    hidden: list[Habits] = []
-    for number, group in enumerate(groups(moments.tasks)):
-        touched = moments.touches(group)
-        others = ~touched & ((moments.dialogues // PARTS) % GROUPS == number)
-        weights, counts = _without(rows, wanted, squares, products, touched | others)
-        at = np.flatnonzero((touched & np.isin(moments.active, group)) | others)
-        found = rows[at] @ weights
-        found[:, counts < 0.5] = np.nan
-        places.append(at)
-        scores.append(found)
-        hidden.append(_habits(moments, np.flatnonzero(touched | others)))
-    parts = np.repeat(np.arange(len(places)), [len(at) for at in places])
-    return Scored(np.concatenate(places), np.concatenate(scores), parts, hidden)
+def _unseen(
+    moments: Moments, given: tuple[Rows, Floats, Sums], group: Sequence[str], others: NDArray[np.bool_]
+) -> Scored:
+    """Moments of the group, and others, by a model that saw no dialogue of either."""
+    rows, wanted, whole = given
+    touched = moments.touches(group)
+    out = touched | others
+    left = whole.less(_sums(rows.some(out), wanted[out]))
+    at = np.flatnonzero((touched & np.isin(moments.active, group)) | (others & ~touched))
+    scores = rows.some(at).times(_solve(left))
+    scores[:, left.products[-1] < HALF] = np.nan
+    scores[:, -ROLES:] = np.nan_to_num(scores[:, -ROLES:])
+    return Scored(at, scores, np.zeros(len(at), np.int64), [_habits(moments, np.flatnonzero(out))])
+
+
+def _joined(found: Sequence[Scored]) -> Scored:
+    parts = np.repeat(np.arange(len(found)), [len(one.rows) for one in found])
+    rows, scores = np.concatenate([one.rows for one in found]), np.concatenate([one.scores for one in found])
+    return Scored(rows, scores, parts, [one.hidden[0] for one in found])
 
 
 def groups(tasks: Sequence[str]) -> list[list[str]]:
@@ -100,17 +137,18 @@ def groups(tasks: Sequence[str]) -> list[list[str]]:
     return [list(tasks[number::GROUPS]) for number in range(min(GROUPS, len(tasks)))]
 
 
-def _without(
-    rows: Floats, wanted: Floats, squares: Floats, products: Floats, out: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """Weights of the model without some rows, and how often it saw each class."""
-    left = products - rows[out].T @ wanted[out]
-    return _solve(squares - rows[out].T @ rows[out], left), left[-1]
+def _sums(rows: Rows, wanted: Floats) -> Sums:
+    tokens, vectors = rows.tokens, rows.vectors
+    crossed = tokens.T @ vectors
+    squares = np.block([[(tokens.T @ tokens).toarray(), crossed], [crossed.T, vectors.T @ vectors]])
+    return Sums(squares, np.concatenate([tokens.T @ wanted, vectors.T @ wanted]))
 
 
-def _solve(squares: Floats, products: Floats) -> Floats:
-    ridge = squares + RIDGE * np.eye(len(squares), dtype=np.float32)
-    solved: Floats = np.linalg.solve(ridge, products).astype(np.float32)
+def _solve(sums: Sums) -> Floats:
+    from scipy.linalg import solve
+
+    ridge = sums.squares + RIDGE * np.eye(len(sums.squares), dtype=np.float32)
+    solved: Floats = solve(ridge, sums.products, assume_a="pos", overwrite_a=True, check_finite=False)
     return solved
 
 
@@ -119,25 +157,32 @@ def _vocabulary(moments: Moments) -> dict[str, int]:
     return {name: at for at, (name, _) in enumerate(counted.most_common(TOKENS))}
 
 
-def _rows(moments: Moments, vocabulary: dict[str, int]) -> Floats:
-    first = len(vocabulary)
-    rows = np.zeros((len(moments.states), first + 2 * DIMENSIONS + 1), np.float32)
-    for at, state in enumerate(moments.states):
-        for name, weight in tokens(state).items():
-            place = vocabulary.get(name)
-            if place is not None:
-                rows[at, place] = weight
-    rows[:, first : first + DIMENSIONS] = moments.latest * VECTOR_WEIGHT
-    rows[:, first + DIMENSIONS : -1] = moments.mean * VECTOR_WEIGHT
-    rows[:, -1] = 1
-    return rows
+def _rows(moments: Moments, vocabulary: dict[str, int]) -> Rows:
+    from scipy.sparse import csr_array
+
+    ends, places, weights = [0], list[int](), list[float]()
+    for state in moments.states:
+        found = {vocabulary[name]: weight for name, weight in tokens(state).items() if name in vocabulary}
+        places += found.keys()
+        weights += found.values()
+        ends.append(len(places))
+    shape = len(moments.states), len(vocabulary)
+    sparse = csr_array((np.array(weights, np.float32), np.array(places), np.array(ends)), shape)
+    bias = np.ones((shape[0], 1), np.float32)
+    return Rows(sparse, np.hstack([moments.latest * VECTOR_WEIGHT, moments.mean * VECTOR_WEIGHT, bias]))
 
 
-def _wanted(moments: Moments, labels: Sequence[str]) -> Floats:
-    wanted = np.zeros((len(moments.states), len(labels) + len(moments.tasks)), np.float32)
+def _wanted(moments: Moments, labels: Sequence[str], procedures: Sequence[Compiled]) -> Floats:
+    roles = len(labels) + len(moments.tasks)
+    wanted = np.zeros((len(moments.states), roles + ROLES), np.float32)
     place = {label: at for at, label in enumerate(labels)}
     task = {name: len(labels) + at for at, name in enumerate(moments.tasks)}
+    by_name = {one.name: one for one in procedures}
     for at, (label, active) in enumerate(zip(moments.labels, moments.active, strict=True)):
         wanted[at, place[label]] = 1
         wanted[at, task[active]] = 1
+        one = by_name[active]
+        step = one.index.get(label)
+        if step is not None:
+            wanted[at, roles + one.roles(last_place(moments.states[at], one))[step]] = 1
     return wanted

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tandem.brains.compiled import Floats
 from tandem.brains.habits import Counts, alike
+from tandem.brains.linear import named
 from tandem.brains.policy import said_vectors
 from tandem.brains.rank_features import Seen, return_text
 from tandem.brains.state import State
@@ -67,13 +68,11 @@ class Moments:
         return [alike(state) for state in self.states]
 
     def seen(self, at: int, scores: Floats, labels: Sequence[str], usual: Sequence[Counts]) -> Seen:
-        """A moment with scores of labels and procedures; NaN is left out."""
+        """A moment with the linear model's scores."""
         state = self.states[at]
         latest, mean = self._said[at]
-        known = {name: float(v) for name, v in zip(labels, scores, strict=False) if not np.isnan(v)}
-        tasks = {name: float(v) for name, v in zip(self.tasks, scores[len(labels) :], strict=True) if not np.isnan(v)}
         free, answer = self._vectors.get(state.free), self._vectors.get(return_text(state))
-        return Seen(state, latest, mean, free, answer, known, tasks, usual)
+        return Seen(state, latest, mean, free, answer, named(scores, labels, self.tasks), usual)
 
 
 def _embedded(states: Sequence[State], embed: Embed) -> dict[str, Vectors]:

@@ -20,9 +20,15 @@ from tandem.brains.trees import Trees
 from tandem.brains.values import Procedure, Step
 
 FEW = 5
-SHARE_SEEN = 0.5
-SHARE_UNSEEN = 0.15
-ROUNDS = 140
+SHARE_SEEN = 0.36
+SHARE_HIDDEN = 0.28
+SHARE_BESIDE = 0.05
+"""Of the moments scored by models of other dialogues; of those of hidden procedures; of others scored without these."""
+
+SHARE_WRONG = 0.35
+"""Of the procedures that are not the active one, in the procedures' ranker."""
+
+ROUNDS = 120
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,12 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
     chance = np.random.default_rng(11)
     out = moments.touches(leave) if leave else np.zeros(len(moments.states), np.bool_)
     rejecting = np.array([moment.kind == "reject" for moment in moments.recorded])
+    task = len(first.linear.labels) + np.array([moments.tasks.index(one) for one in moments.active])
+    hidden = np.isnan(first.unseen.scores[np.arange(len(first.unseen.rows)), task[first.unseen.rows]])
+    shares = np.full(len(first.seen.rows), SHARE_SEEN), np.where(hidden, SHARE_HIDDEN, SHARE_BESIDE)
     sources = [
         _source(moments, first, _some(scored, out, rejecting, share, chance), procedures)
-        for scored, share in ((first.seen, SHARE_SEEN), (first.unseen, SHARE_UNSEEN))
+        for scored, share in zip((first.seen, first.unseen), shares, strict=True)
     ]
     halves = [moments.dialogues[source.scored.rows] % 2 for source in sources]
     by_half = [_fit_procedures(sources, [half != number for half in halves]) for number in (0, 1)]
@@ -78,7 +87,7 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
 
 
 def _some(
-    scored: Scored, out: NDArray[np.bool_], rare: NDArray[np.bool_], share: float, chance: np.random.Generator
+    scored: Scored, out: NDArray[np.bool_], rare: NDArray[np.bool_], share: Floats, chance: np.random.Generator
 ) -> Scored:
     """A share of the moments, and all of the rare ones."""
     kept = ((chance.random(len(scored.rows)) < share) | rare[scored.rows]) & ~out[scored.rows]
@@ -100,7 +109,8 @@ def _fit_procedures(sources: Sequence[Source], kept: Sequence[NDArray[np.bool_]]
     rows = np.concatenate([source.features[keep] for source, keep in zip(sources, kept, strict=True)])
     gold = np.concatenate([source.gold[keep] for source, keep in zip(sources, kept, strict=True)])
     right = gold[:, None] == np.arange(rows.shape[1])
-    return boost(rows.reshape(-1, rows.shape[2]), right.ravel(), rounds=80, leaves=24, rate=0.1)
+    looked = right | (np.random.default_rng(13).random(right.shape) < SHARE_WRONG)
+    return boost(rows[looked], right[looked], rounds=80, leaves=24, rate=0.1)
 
 
 def _steps(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import log
 
 import numpy as np
@@ -13,7 +13,7 @@ from tandem.brains.compiled import Compiled, Floats
 from tandem.brains.learning.boosting import boost
 from tandem.brains.learning.first_stage import PARTS, FirstStage
 from tandem.brains.learning.moments import Moments
-from tandem.brains.rejection import OUT_OF_SCOPE, Rejector, grams, nearness, signs, wording
+from tandem.brains.rejection import OUT_OF_SCOPE, Lexicon, Rejector, grams, nearness, signs, wording
 from tandem.brains.state import words
 from tandem.brains.trees import Trees
 
@@ -29,7 +29,8 @@ COMPARED = 4_000
 LEAST = 5
 ROUNDS, LEAVES, RATE = 200, 7, 0.04
 
-Weights = Mapping[str, float]
+SPREAD = 1e-3
+"""Added to each dimension's variance."""
 
 
 def fit(
@@ -51,9 +52,8 @@ def fit(
         if out.any() and right[~out].any():
             held[out] = _boost(rows[~out], right[~out]).predict(rows[out])
     odds, recall = _threshold(held, right, int((~rejected).sum()))
-    telling, rarity = _counted(moments, at)
-    kept = moments.latest[bad], moments.latest[good]
-    rejector = Rejector(telling, rarity, *kept, _boost(rows, right), float(1 / (1 + np.exp(-odds))))
+    kept = _direction(moments.latest[at], right), moments.latest[bad], moments.latest[good]
+    rejector = Rejector(_counted(moments, at), *kept, _boost(rows, right), float(1 / (1 + np.exp(-odds))))
     return rejector, {"reject_recall": round(recall, 4), "rejections": float(right.sum())}
 
 
@@ -76,25 +76,30 @@ def _rows(
     compared: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> Floats:
     """What is counted and compared for a moment comes from other dialogues."""
-    parts = moments.dialogues % PARTS
-    counted = [_counted(moments, at[parts[at] != part]) for part in range(PARTS)]
+    parts = (moments.dialogues % PARTS)[at]
+    rejected = np.isin(at, compared[0])
+    counted = [_counted(moments, at[parts != part]) for part in range(PARTS)]
+    along = [_direction(moments.latest[at[parts != part]], rejected[parts != part]) for part in range(PARTS)]
+    known = [(moments.dialogues[others], moments.latest[others]) for others in compared]
     rows = []
-    for place in at:
+    for place, part in zip(at, parts, strict=True):
         seen = first.look(moments, first.seen, int(place))
-        near = [_similar(moments, int(place), others) for others in compared]
-        own = wording(moments.states[place].latest, *counted[parts[place]])
-        rows.append([*signs(seen, procedures), *own, *nearness(*near)])
+        near = [(vectors @ seen.latest)[dialogues != moments.dialogues[place]] for dialogues, vectors in known]
+        own = [*signs(seen, procedures), *wording(seen.state, counted[part])]
+        rows.append([*own, float(along[part] @ seen.latest), *nearness(*near)])
     return np.array(rows, np.float32)
 
 
-def _similar(moments: Moments, place: int, others: NDArray[np.int64]) -> Floats:
-    foreign = others[moments.dialogues[others] != moments.dialogues[place]]
-    found: Floats = moments.latest[foreign] @ moments.latest[place]
-    return found
+def _direction(vectors: Floats, rejected: NDArray[np.bool_]) -> Floats:
+    """That tells rejected messages from others best, if both spread alike."""
+    apart = vectors[rejected].mean(axis=0) - vectors[~rejected].mean(axis=0)
+    spread = np.cov(vectors, rowvar=False) + SPREAD * np.eye(vectors.shape[1])
+    found = np.linalg.solve(spread, apart)
+    unit: Floats = (found / np.linalg.norm(found)).astype(np.float32)
+    return unit
 
 
-def _counted(moments: Moments, at: NDArray[np.int64]) -> tuple[Weights, Weights]:
-    """Words → log odds of a rejection, and how rare they are in other messages."""
+def _counted(moments: Moments, at: NDArray[np.int64]) -> Lexicon:
     bad, good, plain = Counter[str](), Counter[str](), Counter[str]()
     of_bad = of_good = 0
     for place in at:
@@ -110,4 +115,4 @@ def _counted(moments: Moments, at: NDArray[np.int64]) -> tuple[Weights, Weights]
     telling = {
         gram: log((bad[gram] + 0.3) / (of_bad + 1)) - log((good[gram] + 1.5) / (of_good + 5)) for gram in sorted(known)
     }
-    return telling, {word: log((of_good + 1) / (count + 1)) for word, count in plain.items() if count > 1}
+    return Lexicon(telling, {word: log((of_good + 1) / (count + 1)) for word, count in plain.items() if count > 1})

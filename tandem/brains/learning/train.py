@@ -40,7 +40,7 @@ def train(recorded: Sequence[Moment], procedures: Sequence[Procedure], embed: Em
     tasks = [one.name for one in compiled]
     moments = Moments(usable, tasks, embed)
     say("linear models")
-    first = first_stage.fit(moments)
+    first = first_stage.fit(moments, compiled)
     say("rankers")
     rankers = policy.fit(moments, first, compiled)
     say("rejection")
