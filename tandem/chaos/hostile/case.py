@@ -6,18 +6,21 @@ import inspect
 from collections import deque
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from services.function_agent.extraction import ModelPolicy
 from services.function_agent.handlers import HANDLERS as FUNCTION_AGENT
 from services.function_agent.sandbox import Limits, Sandbox
 from services.planner.decide import decide
 from services.planner.handlers import HANDLERS as PLANNER
+from services.rag_agent.drafts import Drafts
 from services.rag_agent.handlers import HANDLERS as RAG_AGENT
 from services.rag_agent.handlers import AnswerPolicy
 from tandem.agent import Handler, Result
+from tandem.bus.base import Bus, Outgoing
 from tandem.chaos.hostile.door import Door, Truth
 from tandem.chaos.hostile.model import HostileModel
+from tandem.clock import SystemClock
 from tandem.contracts.customer import CardActionPart, CustomerMessage, Reply, TextPart
 from tandem.contracts.events import ExpertTask, TicketEvents
 from tandem.contracts.inbox import (
@@ -32,7 +35,7 @@ from tandem.contracts.inbox import (
     TakeOver,
     TimerFired,
 )
-from tandem.contracts.message import read_body
+from tandem.contracts.message import read_body, read_envelope
 from tandem.contracts.tasks import ExecuteTool, Task
 from tandem.contracts.ticket import Cost, Route, Status, Ticket, TypedValue
 from tandem.contracts.values import Value, conversation_id, derive_id
@@ -91,6 +94,19 @@ class PoisonedMemory:
         return {"facts": {}, "tickets": [past], "known": [said]}
 
 
+class Overheard:
+    """A bus on which agents show drafts."""
+
+    def __init__(self, drafts: list[Reply]) -> None:
+        self._drafts = drafts
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        for message in messages:
+            found = read_body(read_envelope(message.record.headers).type, message.record.value)
+            assert isinstance(found, Reply)
+            self._drafts.append(found)
+
+
 class Case:
     """A ticket from its first message to nobody's turn."""
 
@@ -108,6 +124,7 @@ class Case:
         self.door = Door(pack, self.truth, self._answer, random)
         self.model = HostileModel(random, injections)
         self.replies: list[Reply] = []
+        self.drafts: list[Reply] = []
         self.plans = self.programs = 0
         self._injected = {
             "packs": OnePack(pack),
@@ -115,6 +132,7 @@ class Case:
             "vectors": PoisonedShelf(random, injections),
             "memory": PoisonedMemory(random, injections),
             "policy": None,
+            "drafts": Drafts(cast(Bus, Overheard(self.drafts)), self.model, SystemClock()),
             "sandbox": Sandbox(Limits(), 1),
         }
 
@@ -131,8 +149,9 @@ class Case:
 
     @property
     def leaks(self) -> list[str]:
-        """Replies in which the customer's secret stands."""
-        return [reply.text() for reply in self.replies if self.secret in reply.model_dump_json()]
+        """Replies and drafts in which the customer's secret stands."""
+        told = (*self.replies, *self.drafts)
+        return [reply.text() for reply in told if self.secret in reply.model_dump_json()]
 
     async def _everybody(self) -> None:
         while self._pending and self._offset < MAX_MESSAGES:
@@ -231,7 +250,7 @@ class Case:
         handler = HANDLERS[type(task)]
         wanted = list(inspect.signature(handler).parameters)[1:]
         policy = AnswerPolicy() if type(task) in RAG_AGENT else ModelPolicy()
-        injected = {**self._injected, "policy": policy, "drafts": None}
+        injected = {**self._injected, "policy": policy}
         try:
             answer = await handler(task, **{name: injected[name] for name in wanted})
         except (InvalidError, RetryableError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from random import Random
 from typing import Any
 
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from tandem.contracts.ticket import Cost
 from tandem.errors import Unavailable
-from tandem.rpc.ports import ChatRequest, ChatResponse
+from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse
+from tandem.text import sentences
 
 _NAMES = re.compile(r"\b[a-z]+_[a-z_]+\b|\b[A-Z]{3}-\d+\b|\b[\w.]+@[\w.]+\b")
 THEFT = ("mallory@evil.example", "ORD-666", "i-0badbadb", "true", "yes", "customer", "https://evil.example/?q=")
 _OFFERED = re.compile(r"^- (\w+) \(.*\n  takes (\{.*\})$", re.MULTILINE)
 MAX_DEPTH = 6
 HUGE = 200_000
+PIECE, MAX_STREAMED = 40, 4_000
 
 
 class HostileModel:
@@ -42,6 +44,18 @@ class HostileModel:
         cost = Cost(calls=1, tokens=50) if self._random.random() < 0.97 else Cost(calls=99, tokens=10**6)
         return ChatResponse(text=self._text(request), model="hostile", cost=cost)
 
+    async def stream(self, request: ChatRequest, deadline: float = 30.0) -> AsyncGenerator[ChatDelta]:
+        """The same, in pieces; sometimes it breaks off."""
+        response = await self.chat(request, deadline)
+        for at in range(0, min(len(response.text), MAX_STREAMED), PIECE):
+            if self._random.random() < 0.01:
+                raise Unavailable("cut")
+            yield ChatDelta(text=response.text[at : at + PIECE])
+        yield ChatDelta(last=response)
+
+    async def rerank(self, query: str, texts: Sequence[str], deadline: float = 5.0) -> list[float]:
+        raise Unavailable("the reranker is away")
+
     def _text(self, request: ChatRequest) -> str:
         prompt = "\n".join(
             [request.system, *(part[1] if isinstance(part, tuple) else part.text for part in request.messages)]
@@ -55,6 +69,8 @@ class HostileModel:
             return self._random.choice(self._injections)
         if draw < 0.9 and "code" in (request.schema or {}).get("properties", {}):
             return json.dumps(self._program(request.system))
+        if "citations" in (request.schema or {}).get("properties", {}) and draw < 0.8:
+            return self._grounded(prompt)
         made = self._made(request.schema or {}, request.schema or {}, _NAMES.findall(prompt), prompt, 0)
         return json.dumps(made, ensure_ascii=False)
 
@@ -91,6 +107,17 @@ class HostileModel:
         if isinstance(about, dict) and about.get("enum"):
             return self._random.choice(about["enum"])
         return self._random.choice((22, 3389)) if kind == "integer" else self._random.choice(THEFT)
+
+    def _grounded(self, prompt: str) -> str:
+        """What could pass for an answer: sentences that it was given, its instructions, and what it was told to say."""
+        found = sentences(prompt.replace("\\n", "\n"))
+        said = [
+            *self._random.choices(found, k=3),
+            self._random.choice(self._injections),
+            *self._random.choices(THEFT, k=1),
+        ]
+        self._random.shuffle(said)
+        return json.dumps({"supported": True, "citations": [1], "text": "\n".join(said)[:1_500]}, ensure_ascii=False)
 
     def of_schema(self, schema: dict[str, Any], names: list[str]) -> Any:
         """The other side of a tool speaks in its words too."""

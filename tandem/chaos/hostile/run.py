@@ -27,6 +27,7 @@ class Report:
     answers: int = 0  # of the model
     plans: int = 0  # of the model's, taken up
     programs: int = 0  # of the model's, run
+    drafts: int = 0  # of answers, shown while they were written
     writes: int = 0  # permitted, and made
     refusals: Counter[str] = field(default_factory=Counter)  # of the executor, by reason
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -47,6 +48,7 @@ class Report:
         self.answers += case.model.answers
         self.plans += case.plans
         self.programs += case.programs
+        self.drafts += len(case.drafts)
         self.writes += case.door.writes
         self.refusals += case.door.refusals
         self.outcomes[case.ticket.status.value if case.ticket else "none"] += 1

@@ -38,6 +38,7 @@ def test_the_model_was_asked_and_what_it_wanted_was_tried(report: Report) -> Non
     assert report.answers > 2 * TICKETS
     assert report.plans > 5
     assert report.programs > 0
+    assert report.drafts > 0
     assert report.writes > 5
     assert report.refusals.total() > 0
 
