@@ -135,7 +135,7 @@ class Compiled:
 
     def roles(self, last: int | None) -> NDArray[np.int64]:
         """Of each step its role after another."""
-        good, bad = self.targets[:, 3], self.targets[:, 4]
+        good, bad = self.targets[:, 2], self.targets[:, 3]
         after = self.successors[last] if last is not None else self.depths == 0
         place = np.where(good > 0, 0, np.where(bad > 0, 1, np.where(after > 0, 2, 3)))
         roles: NDArray[np.int64] = self.kinds.astype(np.int64) * 4 + place

@@ -48,7 +48,8 @@ def measure_unseen(data: Path, embed: Embed, say: Say, rounds: int) -> dict[str,
 
 def among(names: Sequence[str], count: int) -> list[str]:
     """So many, evenly over the list."""
-    return [names[at * len(names) // count] for at in range(min(count, len(names)))]
+    taken = min(count, len(names))
+    return [names[at * len(names) // taken] for at in range(taken)]
 
 
 def _decide(
