@@ -15,7 +15,7 @@ from tandem.brains.values import Embed, Procedure
 
 CACHE = Path.home() / ".cache" / "tandem" / "models"
 
-RECIPE = "3"
+RECIPE = "4"
 """Changes with the code that trains."""
 
 Say = Callable[[str], None]
