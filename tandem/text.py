@@ -12,6 +12,14 @@ _TOKEN = re.compile(rf"[a-z0-9]+(?:[._'@-][a-z0-9]+)*|[{CJK}]+", re.IGNORECASE)
 _CJK_RUN = re.compile(rf"[{CJK}]")
 _PART = re.compile(r"[a-z]+|\d+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(\[`*])|(?<=[。！？])|\n+")
+_REFUSES = re.compile(
+    r"(?:\b(?:not|never|except(?: for)?|(?:anything|anyone|anywhere|everything|all) but|other than|besides|instead of|rather than"
+    r"|hates?|dislikes?)|n['’]t)\b(?! (?:sure|only|just|mind|wait|know|remember|care))(?:(?! but )[^.,;:!?\n])*$",
+    re.IGNORECASE,
+)
+_REFUSAL_REACH = 32
+"""Characters before a value in which a refusal is meant for it."""
+
 _VOWEL = re.compile(r"[aeiouy]")
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
 
@@ -31,6 +39,11 @@ def is_cjk(text: str) -> bool:
 def mostly_cjk(text: str) -> bool:
     """True if a fifth of the text's characters, or more, are Chinese, Japanese or Korean."""
     return 5 * len(_CJK_RUN.findall(text)) >= max(1, len(text))
+
+
+def refused(text: str, start: int) -> bool:
+    """Whether the words right before say that what stands there is not wanted: "anything but", "not on the"."""
+    return _REFUSES.search(text, max(0, start - _REFUSAL_REACH), start) is not None
 
 
 def words(text: str) -> list[str]:

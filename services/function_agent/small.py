@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -13,16 +12,16 @@ from services.function_agent.assembly import Arguments, missing, proposal, slot_
 from services.function_agent.coercion import coerce
 from tandem.brains.artefact import FOLDER, WORDS, load_extractor
 from tandem.brains.candidates import Candidate, Reader
-from tandem.brains.catalogue import api_of
+from tandem.brains.catalogue import known_api
 from tandem.brains.extraction import Extractor
 from tandem.brains.normal import normal
 from tandem.brains.policy import chance
-from tandem.brains.values import Api, Parameter, Situation, Turn
-from tandem.contracts.tasks import AssembleCall, CallProposal
-from tandem.contracts.ticket import Line
+from tandem.brains.values import Parameter, Situation, Turn
+from tandem.contracts.tasks import AssembleCall, CallProposal, MadeCall
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidPack
-from tandem.packs.model import Pack, Slot, Tool
+from tandem.packs.model import Pack, Slot
+from tandem.text import refused
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def judge(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal:
     if extractor is None or call.tool is None:
         return call
     tool = pack.tools[call.tool]
-    api = _recorded(pack, tool)
+    api = known_api(pack, tool)
     reader = Reader(situation(task, pack), api, extractor.learnt.known)
     seen = [one for one in api.parameters if not _is_secret(slot_of(one.name, pack, tool))]
     found = Arguments(dict(call.arguments), dict(call.origins))
@@ -49,7 +48,7 @@ def judge(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal:
         shaped = coerce(
             value, dict(tool.properties.get(parameter.name, {})), words_of(slot_of(parameter.name, pack, tool))
         )
-        enough = pack.thresholds.interpret
+        enough = pack.thresholds.interpret if task.sure is None else task.sure
         if parameter.name in call.arguments and parameter.type in ("boolean", "text"):
             enough = (1 + enough) / 2  # a known yes, no or name is given up only for a surer one
         if wanted and shaped is not None and chance(score) >= enough:
@@ -75,13 +74,10 @@ def _apart(
 
 
 def _has_grounds(candidate: Candidate) -> bool:
-    """A yes or a no must have been said."""
-    return candidate.source != "yes_no" or candidate.exact
-
-
-def _recorded(pack: Pack, tool: Tool) -> Api:
-    """The tool as the models know it."""
-    return replace(api_of(pack, tool), name=tool.recorded_as or tool.name)
+    """A yes or a no must have been said, or what it is about; what was refused is no value."""
+    if candidate.source in ("mention", "known"):
+        return not refused(candidate.sentence, candidate.sentence.lower().find(normal(candidate.value)))
+    return candidate.source != "yes_no" or candidate.exact or candidate.order > 0
 
 
 def _is_secret(slot: Slot | None) -> bool:
@@ -94,7 +90,7 @@ def complete(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal
     if extractor is None or call.tool is None:
         return call
     tool = pack.tools[call.tool]
-    api = _recorded(pack, tool)
+    api = known_api(pack, tool)
     reader = Reader(situation(task, pack), api, extractor.learnt.known)
     wanted = {name for group in call.missing for name in group}
     best = extractor.best(reader, [parameter for parameter in api.parameters if parameter.name in wanted], FROM_WORDS)
@@ -108,20 +104,21 @@ def complete(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal
 
 def situation(task: AssembleCall, pack: Pack) -> Situation:
     """The conversation so far with the calls made in it, as the models want it."""
-    turns = [(line.at, 0 if line.who == "customer" else 2, _said(line)) for line in task.recent]
-    for made in task.calls:
-        tool = pack.tools.get(made.tool)
-        name = (tool.recorded_as if tool else None) or made.tool
-        turns.append(
-            (made.at, 1, Turn("call", api=name, params={key: str(value) for key, value in made.arguments.items()}))
-        )
-        turns.append((made.at, 1, Turn("return", item=made.output)))
-    ordered = tuple(turn for _, _, turn in sorted(turns, key=lambda one: one[:2]))
-    return Situation(ordered or (Turn("customer", task.goal),), today(task.sent_at) if task.sent_at else "")
+    turns: list[Turn] = []
+    made = list(task.calls)
+    for line in task.recent:
+        while made and (made[0].at < line.at or (made[0].at == line.at and line.who != "customer")):
+            turns += _called(made.pop(0), pack)
+        turns.append(Turn("customer", line.text) if line.who == "customer" else Turn("agent", line.text, line.step))
+    turns += [turn for call in made for turn in _called(call, pack)]
+    return Situation(tuple(turns) or (Turn("customer", task.goal),), today(task.sent_at) if task.sent_at else "")
 
 
-def _said(line: Line) -> Turn:
-    return Turn("customer", line.text) if line.who == "customer" else Turn("agent", line.text, line.step)
+def _called(made: MadeCall, pack: Pack) -> tuple[Turn, Turn]:
+    tool = pack.tools.get(made.tool)
+    name = (tool.recorded_as if tool else None) or made.tool
+    params = {key: str(value) for key, value in made.arguments.items()}
+    return Turn("call", api=name, params=params), Turn("return", item=made.output)
 
 
 def today(at: Millis) -> str:

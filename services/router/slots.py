@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from services.router.spans import Found
 from tandem.contracts.values import Json
 from tandem.packs.model import Pack, Slot
-from tandem.text import is_cjk, words
+from tandem.text import is_cjk, refused, words
 
 _INLINE_FLAGS = re.compile(r"^\(\?[aiLmsux]+\)")
 _LABEL_LINK = r"\s{0,3}(?:(?:number|no\.?|id)\s{0,3})?(?:is|was|=|:|：|是|为|叫)\s{0,3}"
@@ -86,6 +86,8 @@ class ChoiceSlot:
 
     def find(self, text: str) -> Iterator[Found]:
         for match in self.pattern.finditer(text):
+            if refused(text, match.start()):
+                continue
             value = self.values[match.group().lower()]
             free = not self.slot.only_cued and not match.group().isdigit()  # a bare number may count anything
             sure = free or self.cues.beside(text, match.start(), match.end())

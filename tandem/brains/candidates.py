@@ -44,6 +44,7 @@ _NUMBER_WORDS = {
     )
 } | {"couple": 2, "single": 1, "alone": 1, "myself": 1, "first": 1, "second": 2, "third": 3, "twenty": 20, "dozen": 12}
 _HOUR = re.compile(r"\d{1,2} [ap]m")
+_HALF = re.compile(r"\s*[ap]\.?m\b")
 _LASTING = re.compile(
     rf"\b(?:(\d{{1,2}}|{'|'.join(sorted(_NUMBER_WORDS))})|an?)[\s-]+hours?\b(?!\s+(?:ago|before|earlier|notice))"
 )
@@ -237,7 +238,9 @@ class Reader:
 
     def _numbers(self, message: Message) -> Iterator[Candidate]:
         text = message.text.lower().replace(",", "")
-        found = [(match.group(), *match.span()) for match in NUMBERS.finditer(text)]
+        found = [
+            (match.group(), *match.span()) for match in NUMBERS.finditer(text) if not _HALF.match(text, match.end())
+        ]
         for match in re.finditer(r"[a-z]+", text):
             if match.group() in _NUMBER_WORDS:
                 found.append((str(_NUMBER_WORDS[match.group()]), *match.span()))

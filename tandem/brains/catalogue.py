@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def api_of(pack: Pack, tool: Tool) -> Api:
     ]
     outputs = tool.output.get("properties", {})
     return Api(tool.name, tuple(found), tuple(outputs) if isinstance(outputs, dict) else ())
+
+
+def known_api(pack: Pack, tool: Tool) -> Api:
+    """The tool under the name by which the models know it."""
+    return replace(api_of(pack, tool), name=tool.recorded_as or tool.name)
 
 
 def _parameter(pack: Pack, name: str, schema: dict[str, Json], slot: Slot | None, required: bool) -> Parameter:

@@ -12,6 +12,7 @@ from tandem.brains.values import Parameter
 _HOUR = re.compile(r"^(\d{1,2}) (am|pm)$", re.IGNORECASE)
 _ORDINAL = re.compile(r"^(\d{1,2})(?:st|nd|rd|th)$", re.IGNORECASE)
 _DAYS = {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
+_SHORT_DAYS = {"tuesday": ("tues",), "wednesday": ("weds",), "thursday": ("thur", "thurs")}
 NUMBERS = re.compile(r"(?<![\w.])\d+(?![\w])")
 REMEMBERED = 4_096
 """Texts whose mentions are kept: the messages of a conversation are read at each of its decisions."""
@@ -70,7 +71,7 @@ def forms(category: str) -> tuple[str, ...]:
     if ordinal:
         return (low, f"{ordinal.group(1)} ", ordinal.group(1))
     if low in _DAYS:
-        return (low, low[:3], f"{low}s")
+        return (low, low[:3], f"{low}s", *_SHORT_DAYS.get(low, ()))
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", category).lower()
     return tuple(dict.fromkeys((low, spaced, low.replace(".", ""), low.replace("'", ""))))
 

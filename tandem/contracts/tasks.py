@@ -97,6 +97,7 @@ class AssembleCall(Task, name="assemble-call"):
     calls: tuple[MadeCall, ...] = ()
     sent_at: Millis | None = None  # when the customer last wrote, by the channel's clock
     judge: bool = False  # what is known already is read again too: what was said since may have changed it
+    sure: float | None = None  # confidence from which a value that is read counts; None: the pack's
 
 
 class WriteProgram(Task, name="write-program"):

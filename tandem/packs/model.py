@@ -183,7 +183,7 @@ class Tool(PackValue):
     output: dict[str, Json] = Field(default_factory=dict)  # JSON Schema of the answer
     alternatives: tuple[tuple[str, ...], ...] = ()  # groups: one of each is enough, e.g. instance_id or ip
     slots: dict[str, str] = Field(default_factory=dict)  # parameter → the slot customers give it by
-    recorded_as: str | None = None  # what recorded dialogues call it, and so the models
+    recorded_as: str | None = None  # what the models call it, if not by its name
     scopes: tuple[str, ...] = ()
     timeout_ms: int = 10_000
     key_ttl_ms: int = 24 * HOUR_MS  # how long the other side remembers our key

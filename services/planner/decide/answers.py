@@ -98,7 +98,8 @@ _OPENER = re.compile(
 _CLAUSE = re.compile(r"[,;:!?\n，。；！？]+|\.(?=\s|$)")
 _JOINED = re.compile(r"\s+(?:and|but)\s+", re.IGNORECASE)
 _SHORT_ANSWER = 8
-"""Words of a free answer that may begin with "my name is"; a longer one is a story and kept as it is."""
+"""Words of a free answer that may begin with "my name is"; a longer one is a story and kept as it is. In a longer one "the last"
+or "2" counts something else than the options."""
 
 
 def stated(text: str, slot: Slot) -> str:
@@ -191,7 +192,7 @@ def _choice(question: Question, text: str, values: tuple[TypedValue, ...]) -> Ma
     named = [c for c in question.choices if c.id.lower() in lowered or c.label.lower() in lowered]
     if len(named) == 1:
         return Match("answer", question, choice=named[0])
-    for value in values:
+    for value in values if len(text.split()) <= _SHORT_ANSWER else ():
         position = value.value
         if value.slot == "ordinal" and isinstance(position, int) and 1 <= abs(position) <= len(question.choices):
             return Match("answer", question, choice=question.choices[position - 1 if position > 0 else position])

@@ -140,7 +140,8 @@ def read(draft: Draft) -> None:
     if found.kind == "answer" and found.question:
         answering.answer(draft, found)
     elif found.kind == "cannot" and found.question:
-        answering.cannot_say(draft, found.question)
+        if not _read_first(draft, found.question, reading.GUESSER):
+            answering.cannot_say(draft, found.question)
     elif found.kind == "stale":
         _stale(draft)
     elif draft.questions and not _new_topic(draft, route):
@@ -228,21 +229,20 @@ def _not_an_answer(draft: Draft, question: Question, messages: Sequence[Unread],
     elif route.out_of_scope >= draft.pack.thresholds.out_of_scope:
         draft.say("reject")
         ask_again(draft, question, "")
-    elif reading.due_for(draft, question):
-        _read_first(draft, question, plan)
-    else:
+    elif not _read_first(draft, question, reading.READER):
         text = "\n".join(message.text for message in messages)
         values: tuple[TypedValue, ...] = tuple(value for message in messages for value in message.values)
         interpret(draft, plan, text, values)
 
 
-def _read_first(draft: Draft, question: Question, plan: Plan) -> None:
+def _read_first(draft: Draft, question: Question, how: str) -> bool:
+    """Have the models read what no rule understands, if they are to; False: they are not."""
     asking = draft.step(question.step)
-    node = draft.node(asking) if asking else None
-    if asking and node and reading.tool_for(draft, asking, node):
-        reading.begin(draft, asking, walk.add_step(draft, plan.id, "agent", reading.READER), node)
-    else:
-        ask_again(draft, question, "reask")
+    node, plan = (draft.node(asking), draft.plan_of(asking.id)) if asking else (None, None)
+    if not (asking and node and plan and reading.due_for(draft, question) and reading.tool_for(draft, asking, node)):
+        return False
+    reading.begin(draft, asking, walk.add_step(draft, plan.id, "agent", how), node)
+    return True
 
 
 def interpret(draft: Draft, plan: Plan, text: str, values: tuple[TypedValue, ...] = ()) -> None:

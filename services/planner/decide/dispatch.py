@@ -12,7 +12,6 @@ from tandem.contracts.tasks import (
     Authority,
     ExecuteTool,
     Interpret,
-    MadeCall,
     MakePlan,
     Observation,
     Reason,
@@ -175,21 +174,20 @@ def assemble(draft: Draft, step: Step, plan: Plan, bound: dict[str, Json]) -> bo
     )
 
 
-def read(draft: Draft, step: Step, plan: Plan, tool: Tool, calls: tuple[MadeCall, ...], sent_at: Json = None) -> bool:
-    """Ask function_agent which values of a tool stand in the conversation."""
+def read(draft: Draft, step: Step, plan: Plan, tool: str, **more: Any) -> bool:
+    """Ask function_agent which values of a tool stand in the conversation. `more`: calls, sent_at, sure."""
     return send_task(
         draft,
         step,
         plan,
         "function_agent",
         AssembleCall,
-        tools=(tool.name,),
+        tools=(tool,),
         goal=plan.goal,
         facts=_public(draft),
         recent=_recent(draft),
-        calls=calls,
-        sent_at=sent_at,
         judge=True,
+        **more,
     )
 
 

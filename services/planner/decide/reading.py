@@ -13,8 +13,12 @@ from tandem.contracts.ticket import Question, Step, StepStatus, Unread
 from tandem.contracts.values import Json
 from tandem.packs.model import Flow, Node, Tool
 
-READER = "read"
-"""Name of the step."""
+READER, GUESSER = "read", "guess"
+"""Names of the step: it reads what is plain; the customer cannot say it (again), and the likeliest is better than nothing."""
+
+STEPS = (READER, GUESSER)
+GUESS = 0.35
+"""Confidence of a guess. Before a write the customer sees it and is asked."""
 
 _TURN = "_read"
 _SENT_AT = "_sent_at"
@@ -34,10 +38,7 @@ def note_call(draft: Draft, step: Step, output: dict[str, Json]) -> None:
     tool = draft.pack.tools.get(step.name)
     if not draft.pack.reads or tool is None:
         return
-    secret = {
-        name for name, slot in tool.slots.items() if slot in draft.pack.slots and draft.pack.slots[slot].sensitive
-    }
-    arguments = {name: value for name, value in (step.arguments or {}).items() if name not in secret}
+    arguments = {name: value for name, value in (step.arguments or {}).items() if not _is_secret(draft, tool, name)}
     made = MadeCall(tool=tool.name, arguments=arguments, output=output, at=draft.now)
     kept = (*calls(draft), made)[-KEPT_CALLS:]
     draft.know(_CALLS, _MADE.dump_python(kept, mode="json"), "tool", step.id)
@@ -71,7 +72,9 @@ def begin(draft: Draft, step: Step, reader: Step, node: Node) -> None:
         draft.put_step(step, status=StepStatus.WAITING, needs=(reader.id,))
     draft.know(_TURN, draft.turn, "tool", reader.id)
     sent_at = draft.facts.get(_SENT_AT)
-    dispatch.read(draft, reader, draft.plan_of(step.id) or plan, tool, calls(draft), sent_at.value if sent_at else None)
+    more = {"calls": calls(draft), "sent_at": sent_at.value if sent_at else None}
+    sure = GUESS if reader.name == GUESSER else None
+    dispatch.read(draft, reader, draft.plan_of(step.id) or plan, tool.name, sure=sure, **more)
 
 
 def take(draft: Draft, call: CallProposal, ref: str) -> None:
@@ -101,4 +104,10 @@ def tool_for(draft: Draft, step: Step, node: Node) -> Tool | None:
 
 def _first(draft: Draft, flow: Flow, slots: Sequence[str]) -> Tool | None:
     tools = [draft.pack.tools[node.tool] for node in flow.nodes.values() if node.tool in draft.pack.tools]
-    return next((tool for tool in tools if set(slots) & set(tool.slots.values())), tools[0] if tools else None)
+    takes = (tool for tool in tools if set(slots) & {tool.slots.get(name, name) for name in tool.properties})
+    return next(takes, tools[0] if tools else None)
+
+
+def _is_secret(draft: Draft, tool: Tool, name: str) -> bool:
+    slot = draft.pack.slots.get(tool.slots.get(name, name))
+    return slot is not None and slot.sensitive

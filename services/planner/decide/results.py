@@ -98,7 +98,7 @@ def _take(draft: Draft, step: Step, plan: Plan, output: object) -> None:
     match output:
         case ToolResult():
             _tool_result(draft, step, plan, output)
-        case CallProposal() if step.name == reading.READER:
+        case CallProposal() if step.name in reading.STEPS:
             _read(draft, step, plan, output)
         case CallProposal():
             _call_proposed(draft, step, plan, output)
@@ -233,6 +233,8 @@ def _read(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> None:
         walk.complete(draft, step)
     elif all(draft.known(slot) for slot in question.slots):
         answering.answer(draft, Match("answer", question))
+    elif step.name == reading.GUESSER:
+        answering.cannot_say(draft, question)
     else:
         customer.interpret(draft, plan, draft.recent[-1].text)
 
@@ -320,7 +322,7 @@ def on_progress(draft: Draft, message: StepProgress) -> None:
 
 def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     """Send a step again, a bounded number of times; an effect keeps its id, so the executor knows it."""
-    by_a_model = step.kind == "agent" and step.name in ("interpret", "planner", reading.READER)
+    by_a_model = step.kind == "agent" and step.name in ("interpret", "planner", *reading.STEPS)
     if step.attempt - len(step.calls) >= dispatch.MAX_ATTEMPTS or by_a_model:
         _give_up(draft, step, plan, reason)
         return
@@ -352,7 +354,7 @@ def _give_up(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     tool = draft.pack.tools.get(step.name)
     if step.name == "interpret":
         _interpreted(draft, step, plan, Interpretation(kind="unsure"))
-    elif step.name == reading.READER:
+    elif step.name in reading.STEPS:
         _read(draft, step, plan, CallProposal())
     elif tool and tool.writes and step.effect and step.status is StepStatus.RUNNING:
         unknown_outcome(draft, step, plan, None)

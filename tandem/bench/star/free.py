@@ -28,6 +28,7 @@ from tandem.contracts.values import Millis, conversation_id
 from tandem.embedded.case import Case, Onlooker
 from tandem.embedded.platform import Platform
 from tandem.errors import InvalidSettings
+from tandem.packs.load import load_pack
 from tandem.settings import Settings
 
 MAX_TURNS = 20
@@ -61,7 +62,8 @@ async def run(settings: Settings, wanted: Wanted) -> dict[str, Any]:
     train = list(read_dialogues(train_file)) if train_file.exists() else []
     apis = convert(data, train, settings.packs / PACK)
     if len(train) >= ENOUGH or wanted.models:
-        models = extractor(data, wanted.models, wanted.cache, _say)
+        pack = load_pack(settings.packs / PACK)
+        models = wanted.models or extractor(data, pack, wanted.cache, _say)
         shutil.copytree(models, settings.packs / PACK / artefact.FOLDER)
     unknown = sorted(set(wanted.tasks) - set(apis))
     if unknown:

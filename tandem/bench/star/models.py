@@ -10,10 +10,15 @@ from pathlib import Path
 from tandem.bench.star.points import Recorded, read_catalogue, read_points
 from tandem.brains import artefact
 from tandem.brains.brains import Brains
+from tandem.brains.catalogue import known_api
 from tandem.brains.learning.moments import Moment
 from tandem.brains.values import Embed, Procedure
+from tandem.packs.model import Pack
 
 CACHE = Path.home() / ".cache" / "tandem" / "models"
+
+READERS = 2
+"""Changes with the code that learns to read parameters, and with the converter's tools."""
 
 RECIPE = "4"
 """Changes with the code that trains."""
@@ -53,22 +58,16 @@ def train_into(folder: Path, data: Path, catalogue: dict[str, Procedure], embed:
     artefact.save(folder, trained.brains, trained.steps)
 
 
-def extractor(data: Path, given: Path | None, cache: Path, say: Say) -> Path:
-    """The folder of models that fill parameters: `given`; else the whole models in the cache, else these alone, trained first
-    if they are not there."""
-    if given is not None:
-        return given
-    whole, folder = cache / f"star-{content_hash(data)}", cache / f"star-values-{artefact.VERSION}-{content_hash(data)}"
-    if (whole / artefact.WORDS).exists():
-        return whole
+def extractor(data: Path, pack: Pack, cache: Path, say: Say) -> Path:
+    """The folder of models that fill the parameters of the pack's tools, learnt first if they are not in the cache."""
+    folder = cache / f"star-values-{artefact.VERSION}.{READERS}-{content_hash(data)}"
     if not (folder / artefact.WORDS).exists():
         from tandem.brains.learning import parameters
         from tandem.brains.learning.train import recorded_calls
 
         say(f"learning from {data} to read parameters (a minute or two); kept in {folder}")
-        catalogue = read_catalogue(data)
-        recorded = moments(read_points(data, "train", catalogue))
-        apis = {procedure.api.name: procedure.api for procedure in catalogue.values()}
+        recorded = moments(read_points(data, "train", read_catalogue(data)))
+        apis = {api.name: api for api in (known_api(pack, tool) for tool in pack.tools.values())}
         artefact.save_extractor(folder, parameters.fit(*recorded_calls(recorded, apis)), {"data": folder.name})
     return folder
 

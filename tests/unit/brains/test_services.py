@@ -14,8 +14,8 @@ from services.planner.ranking import as_proposal, propose
 from services.router.trained import intents_of
 from tandem.brains.learning.pack import train_pack
 from tandem.brains.values import Decision
-from tandem.contracts.tasks import AssembleCall, MakePlan, Task
-from tandem.contracts.ticket import Line, Route
+from tandem.contracts.tasks import AssembleCall, MadeCall, MakePlan, Task
+from tandem.contracts.ticket import Fact, Line, Route
 from tandem.packs.load import load_pack
 from tandem.packs.model import Pack
 from tests.unit.brains.desk import ASKED, OPENINGS, TOOLS, WordsLlm, write_pack
@@ -56,6 +56,32 @@ def test_function_agent_reads_what_only_the_trained_extractor_finds(pack: Pack) 
     assert found.arguments == {"street": "Mill Lane"}
     assert found.origins == {"street": "customer"}
     assert not found.missing
+
+
+def test_function_agent_judges_again_what_is_known(pack: Pack) -> None:
+    said = [("customer", OPENINGS["find_table"]), ("bot", ASKED["find_table"]), ("customer", "Mill Lane please")]
+    known = {"street": Fact(value="High Street", origin="customer", ref="m1", at=1)}
+    task = task_of(AssembleCall, said, tools=(TOOLS["find_table"],), facts=known, judge=True)
+    by_rule = assemble(task, pack, pack.tools[TOOLS["find_table"]])
+    assert by_rule.arguments == {"street": "High Street"}
+    assert small.judge(task, pack, by_rule).arguments == {"street": "Mill Lane"}
+
+
+def test_the_conversation_has_calls_where_they_were_made(pack: Pack) -> None:
+    lines = [
+        Line(who="customer", text="a", at=1),
+        Line(who="bot", text="b", at=5, step="told"),
+        Line(who="customer", text="c", at=9),
+    ]
+    made = (MadeCall(tool=TOOLS["find_table"], arguments={"street": "x"}, output={"found": 1}, at=5),)
+    task = task_of(AssembleCall, [("customer", "a")], tools=(TOOLS["find_table"],), calls=made, sent_at=0)
+    found = small.situation(task.model_copy(update={"recent": tuple(lines)}), pack)
+    assert [turn.who for turn in found.turns] == ["customer", "call", "return", "agent", "customer"]
+    assert (found.turns[3].step, found.turns[1].params, found.today) == ("told", {"street": "x"}, "")
+
+
+def test_the_channels_day_is_named() -> None:
+    assert small.today(1_763_683_200_000) == "Friday the 21st"
 
 
 def test_function_agent_leaves_a_call_alone_that_no_value_was_said_of(pack: Pack) -> None:
