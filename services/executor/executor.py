@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.executor import answers
 from services.executor.effects import Shard
@@ -29,8 +29,7 @@ CLAIMS = 5
 CLAIM_PAUSE_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """What came of a task, and what it cost."""
 
     result: ToolResult

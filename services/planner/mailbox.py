@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from tandem.bus.base import Outgoing, Record
 from tandem.bus.dead_letters import dead_letter, tell_ticket
@@ -15,8 +14,7 @@ SERVICE = "planner"
 MAX_CONVERSATION = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """A readable message and where it lies."""
 
     record: Record

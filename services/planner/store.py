@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -35,8 +35,7 @@ CHUNK = 400
 _OUTPUTS = TypeAdapter(tuple[Output, ...])
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A ticket, and the epoch its last record was written in."""
 
     ticket: Ticket
@@ -47,8 +46,7 @@ class Held:
         return record_key(self.ticket.conversation, self.epoch, self.ticket.version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
+class Transition(NamedTuple):
     """One decision about one message, ready to be committed."""
 
     epoch: int
