@@ -13,7 +13,6 @@ line, then the body. It travels in the header `tandem-signature`.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
@@ -52,7 +51,7 @@ def sign(headers: Iterable[Header], body: bytes, key: str) -> str:
         if value is None or b"\n" in value:
             raise Refused("bad-header", f"header {name!r} is null or has a line break")
         lines.append(name.encode() + b"=" + value + b"\n")
-    return hmac.new(key.encode(), b"".join(lines) + b"\n" + body, hashlib.sha256).hexdigest()
+    return hmac.digest(key.encode(), b"".join(lines) + b"\n" + body, "sha256").hex()
 
 
 def signed(headers: tuple[Header, ...], body: bytes, key: str) -> tuple[Header, ...]:

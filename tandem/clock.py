@@ -8,6 +8,8 @@ from typing import Protocol
 
 from tandem.contracts.values import Millis
 
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """Wall time for people, boot time for durations, and sleep."""
@@ -31,7 +33,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000 + self._shift_ms
 
     def boot(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+        return time.clock_gettime(_BOOT)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

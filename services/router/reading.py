@@ -46,14 +46,14 @@ class Reader:
         """Never raises for what a customer writes; without an encoder words alone decide."""
         found = self._extractor.extract(text, sent_at)
         route = await self._classifier.classify(found)
-        signals = {
-            "wants_human": self._signals.wants_human(found.masked),
-            "complexity": complexity_of(found.masked),
-            "urgency": urgency_of(found.masked),
-            "sentiment": sentiment_of(found.masked),
-            "language": detect_language(found.rest, self._default),
-        }
-        return Reading(route.model_copy(update=signals), found.values, found.sensitive)
+        route = route.changed(
+            wants_human=self._signals.wants_human(found.masked),
+            complexity=complexity_of(found.masked),
+            urgency=urgency_of(found.masked),
+            sentiment=sentiment_of(found.masked),
+            language=detect_language(found.rest, self._default),
+        )
+        return Reading(route, found.values, found.sensitive)
 
     def press(self, text: str, sent_at: Millis) -> Reading:
         """A button says by itself what it is about; beside it only values are looked for."""

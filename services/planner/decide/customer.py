@@ -174,7 +174,7 @@ def _best(messages: Sequence[Unread]) -> Route:
     """The route of a burst: its surest message says what it is about, the strongest wish for a person counts."""
     best = max((message.route for message in messages), key=lambda route: route.confidence)
     wants_human = max(message.route.wants_human for message in messages)
-    return best.model_copy(update={"wants_human": wants_human, "language": messages[-1].route.language})
+    return best.changed(wants_human=wants_human, language=messages[-1].route.language)
 
 
 def _keep_values(draft: Draft, messages: Sequence[Unread]) -> None:
