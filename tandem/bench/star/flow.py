@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.bench.star.data import REQUEST_TYPE, Api, name_words
-from tandem.bench.star.learn import is_question, parameters
+from tandem.bench.star.learn import Parameter, is_question, parameters
 
 DECLINED = [
     "no",
@@ -136,12 +136,24 @@ class Builder:
         return node
 
     def _open_question(self, label: str) -> dict[str, Any]:
-        """A question about no one parameter ("I can filter by …"): what is said is read for values, and need not be said."""
+        """A question about no one parameter ("I can filter by …"): what is said is read for values, and need not be said. Who has
+        given such a value already is not asked."""
         slot = f"{self.task}__{label}"
+        given = [f"{self.task}__{i['Name']}" for i in parameters(self.api) if self._is_filter(i)]
         self.flow.free[slot] = _plain(self.replies[label])
         following = self._node(self.graph.get(label))
         text = _plain(self.replies[label])
-        return {"slots": [slot], "forget": [slot], "text": text, "next": following, "on_failure": following}
+        node = {"slots": [slot, *given], "any_of": True, "forget": [slot], "text": text}
+        return node | {"next": following, "on_failure": following}
+
+    def _is_filter(self, parameter: Parameter) -> bool:
+        """Whether a parameter may be given, has values that can be told from other words, and no question of its own."""
+        name = parameter["Name"]
+        return (
+            name not in self.api.required
+            and parameter["Type"] in ("Categorical", "CategoricalMultiple", "Integer")
+            and name not in self.linked.values()
+        )
 
     def _retry(self, label: str, call: str, otherwise: str) -> dict[str, Any]:
         """Told of what a call brought, the customer may change something: the call is made again with what is new."""

@@ -21,7 +21,7 @@ from tandem.bench.star.judge import Outcome, figures, judge
 from tandem.bench.star.learn import parameters
 from tandem.bench.star.models import CACHE, extractor
 from tandem.bench.star.script import DONT_REMEMBER, Script
-from tandem.bench.star.tools import Systems, serving
+from tandem.bench.star.tools import Systems, lacks, serving
 from tandem.brains import artefact
 from tandem.client import Channel, Tandem
 from tandem.contracts.values import Millis, conversation_id
@@ -71,6 +71,8 @@ async def run(settings: Settings, wanted: Wanted) -> dict[str, Any]:
     chosen = choose(
         list(read_dialogues(data / f"dialogues_{split}.jsonl")), set(wanted.tasks) or set(apis), wanted.limit
     )
+    left_out = sorted(one.id for one in chosen if breaks_its_procedure(one, apis))
+    chosen = [one for one in chosen if one.id not in left_out]
     owners = Owners()
     systems = Systems(apis, chosen, owners.whose)
     async with AsyncExitStack() as stack:
@@ -81,7 +83,7 @@ async def run(settings: Settings, wanted: Wanted) -> dict[str, Any]:
         stack.push_async_callback(onlooker.stop)
         game = Game(platform, onlooker, owners, apis, systems)
         outcomes = await game.play(chosen)
-    return figures(split, outcomes)
+    return figures(split, outcomes) | {"left_out": left_out}
 
 
 def choose(dialogues: Sequence[Dialogue], tasks: set[str], limit: int) -> list[Dialogue]:
@@ -94,6 +96,12 @@ def choose(dialogues: Sequence[Dialogue], tasks: set[str], limit: int) -> list[D
     while len(chosen) < limit and any(by_task.values()):
         chosen += [left.pop(0) for _, left in sorted(by_task.items()) if left]
     return chosen[:limit]
+
+
+def breaks_its_procedure(dialogue: Dialogue, apis: Mapping[str, Api]) -> bool:
+    """Whether the recorded agent's last call lacks what its API requires, or all that says who the customer is."""
+    final = dialogue.queries[-1]
+    return final.api not in apis or lacks(apis[final.api], final.params)
 
 
 class Owners:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 from tandem.bench.star.convert import PACK, SECRET, convert, writes
 from tandem.bench.star.data import Api, Dialogue, Query, merged, name_words, normalise, read_api, read_dialogues
-from tandem.bench.star.free import Wanted, choose, run
-from tandem.bench.star.judge import consented, same, told
+from tandem.bench.star.free import Wanted, breaks_its_procedure, choose, run
+from tandem.bench.star.judge import consented, over_asked, same, told
 from tandem.bench.star.learn import failures, forms, goes_on, learn, link
 from tandem.bench.star.script import DONT_REMEMBER, Script, says
 from tandem.bench.star.tools import Call, lacks
@@ -121,7 +122,8 @@ def test_the_pack_proves_clean_and_has_the_procedures_shape(data: Path, train: l
     flow = pack.flows["parcel_book"]
     assert flow.start == "ask_name"
     assert flow.nodes["parcel_offer"].consent == "query_book"
-    assert flow.nodes["parcel_inform_options"].slots == ("parcel_book__parcel_inform_options",)
+    assert flow.nodes["parcel_inform_options"].slots == ("parcel_book__parcel_inform_options", "parcel_book__Courier")
+    assert flow.nodes["parcel_inform_options"].any_of
     assert [edge.to for edge in flow.nodes["parcel_unavailable"].next] == ["end", "query_check"]
     assert "{parcel_book_out.Reference}" in flow.nodes["parcel_inform_booked"].text["en"]
     assert [pack.tools[f"parcel_book__{kind}"].tool_class for kind in ("check", "book")] == ["read", "idempotent"]
@@ -190,6 +192,22 @@ def test_a_write_is_safe_after_its_own_consent(api: Api) -> None:
     assert not lacks(api, {"SenderName": "kim", "Day": "friday"})
 
 
+def test_asking_for_what_was_stated_is_over_asking(api: Api, data: Path) -> None:
+    [dialogue] = read_dialogues(data / "dialogues_dev.jsonl")
+    asked = Event(kind="question_asked", status="slots", data={"slots": ["parcel_book__SenderName"]})
+    of_day = Event(kind="question_asked", status="slots", data={"slots": ["parcel_book__Day"]})
+    heard = Event(kind="message_received", name="m1")
+    case = Case("c", events=[asked, heard, asked, of_day, asked], said=[("m1", "My name is Kim")])
+    assert over_asked(dialogue, case, api) == 2
+
+
+def test_a_dialogue_whose_last_call_lacks_something_is_left_out(api: Api, data: Path) -> None:
+    [dialogue] = read_dialogues(data / "dialogues_dev.jsonl")
+    assert not breaks_its_procedure(dialogue, {"parcel_book": api})
+    last = Query("parcel_book", "book", {"SenderName": "kim"})
+    assert breaks_its_procedure(replace(dialogue, queries=(*dialogue.queries, last)), {"parcel_book": api})
+
+
 def test_dialogues_are_taken_in_turn_over_the_tasks(data: Path) -> None:
     [one] = read_dialogues(data / "dialogues_dev.jsonl")
     assert choose([one, one], {"parcel_book"}, 1) == [one]
@@ -211,6 +229,8 @@ async def test_the_tiny_dialogue_runs_through_the_platform(data: Path, tmp_path:
         "dialogues": 1,
         "success_rate": 1.0,
         "unsafe_calls": 0,
+        "wrong_writes": 0,
+        "over_asking": 0,
         "turns_mean": 7.0,
     }
 
