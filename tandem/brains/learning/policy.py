@@ -20,10 +20,11 @@ from tandem.brains.trees import Trees
 from tandem.brains.values import Procedure, Step
 
 FEW = 5
-SHARE_SEEN = 0.36
-SHARE_HIDDEN = 0.28
-SHARE_BESIDE = 0.05
-"""Of the moments scored by models of other dialogues; of those of hidden procedures; of others scored without these."""
+SEEN = 14_000
+HIDDEN = 11_000
+BESIDE = 1_400
+"""Moments learnt from, about so many at most: scored by models of other dialogues; of hidden procedures; others scored without
+these."""
 
 SHARE_WRONG = 0.35
 """Of the procedures that are not the active one, in the procedures' ranker."""
@@ -69,7 +70,10 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
     rejecting = np.array([moment.kind == "reject" for moment in moments.recorded])
     task = len(first.linear.labels) + np.array([moments.tasks.index(one) for one in moments.active])
     hidden = np.isnan(first.unseen.scores[np.arange(len(first.unseen.rows)), task[first.unseen.rows]])
-    shares = np.full(len(first.seen.rows), SHARE_SEEN), np.where(hidden, SHARE_HIDDEN, SHARE_BESIDE)
+    shares = (
+        np.full(len(first.seen.rows), SEEN / len(first.seen.rows)),
+        np.where(hidden, HIDDEN / max(1, hidden.sum()), BESIDE / max(1, (~hidden).sum())),
+    )
     sources = [
         _source(moments, first, _some(scored, out, rejecting, share, chance), procedures)
         for scored, share in zip((first.seen, first.unseen), shares, strict=True)
