@@ -20,7 +20,7 @@ from tandem.contracts.message import Envelope, read_body, read_envelope
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_INBOX
 from tandem.contracts.values import conversation_id
 
-Wish = Literal["reset", "pay", "look", "tidy", "ask"]
+Wish = Literal["reset", "pay", "look", "tidy", "order", "ask"]
 PATIENCE_S = 1_500.0
 TENANT = "acme"
 CHANNEL = "cli"
@@ -78,6 +78,8 @@ class Customers:
         await asyncio.sleep(self._random.uniform(0, 60))
         if story.wish == "ask":
             await self._say(story, "how long are snapshots kept?")
+        elif story.wish == "order":
+            await self._say(story, f"Can you help me with {story.account}? It is a problem, can you do something?")
         elif self._random.random() < 0.3:
             await self._say(story, f"please {story.wish}")
             await self._say(story, story.account, "1b") if not await self._hears(story, "Which account") else None

@@ -134,7 +134,7 @@ async def _play(seed: int, home: Path, loop: VirtualLoop, away_s: float) -> Outc
     background = [
         asyncio.ensure_future(work) for work in (customers.read(), experts.work(), stage.misfortunes(FAULTS_S))
     ]
-    wishes = ("pay",) if away_s else ("reset", "pay", "look", "tidy", "ask")
+    wishes = ("pay",) if away_s else ("reset", "pay", "look", "tidy", "order", "ask")
     if away_s:
         background.append(asyncio.ensure_future(_time_passes(loop, away_s)))
     stories = [Story(n, random.choice(wishes), random.random() < 0.85) for n in range(STORIES)]  # type: ignore[arg-type]

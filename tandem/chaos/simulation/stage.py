@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from services.executor.settings import ExecutorSettings
 from services.function_agent.settings import FunctionAgentSettings
-from services.memory.app import build_reader, build_store
+from services.memory.app import build_notes, build_reader, build_store
 from services.memory.settings import MemorySettings
 from services.planner.core import OwnerPolicy
 from services.planner.decide import decide, quarantine
@@ -26,11 +26,11 @@ from tandem.chaos.simulation.broker import SESSION_S, Broker
 from tandem.chaos.simulation.index import ProcessRedis, Store
 from tandem.chaos.simulation.knowledge import Shelf, ShelfEngine
 from tandem.chaos.simulation.loop import Killed, Process, VirtualLoop
+from tandem.chaos.simulation.model import Away, Thinker
 from tandem.chaos.simulation.network import Network, ProcessBus
 from tandem.chaos.simulation.world import World
 from tandem.clock import Clock
 from tandem.contracts.topics import TICKET_STATE
-from tandem.errors import Unavailable
 from tandem.packs.registry import Packs
 from tandem.service import Service
 from tandem.settings import Settings
@@ -56,20 +56,6 @@ OWN: dict[str, dict[str, Any]] = {
     "executor": {"python_tools": (TOOLS,), "call_window_ms": 1_500, "grace_ms": 800},
     "planner": {"role": "both"},
 }
-
-
-class NoModel:
-    """Every rung above the small models is away."""
-
-    def __getattr__(self, name: str) -> Any:
-        async def away(*_: Any, **__: Any) -> Any:
-            raise Unavailable("no model in the simulation")
-
-        return away
-
-    async def stream(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
-        for delta in await self.chat():
-            yield delta
 
 
 class Member:
@@ -101,8 +87,8 @@ class Member:
             clock=stage.clock,
             bus=self.bus,
             redis=ProcessRedis(stage.network, stage.store, self.process),
-            llm=NoModel(),
-            memory=NoModel(),
+            llm=Thinker(stage.network),
+            memory=Away(),
             vectors=HybridVectors(ShelfEngine(stage.network, stage.shelf)),
             packs=stage.packs,
             channels=stage.channels,
@@ -128,8 +114,9 @@ class Member:
             worker = agent_loop("planner", HANDLERS, wiring, **clients)
             return Service("planner", wiring, [owner, worker])
         if self.service == "memory":
-            reader = build_reader(settings, wiring, build_store(settings, wiring))
-            return Service("memory", wiring, [reader])
+            store = build_store(settings, wiring)
+            notes = build_notes(settings, wiring, store)
+            return Service("memory", wiring, [build_reader(settings, wiring, store), notes])
         service: Service = importlib.import_module(f"services.{self.service}.app").build(settings, wiring)
         return service
 

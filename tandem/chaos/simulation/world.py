@@ -92,6 +92,7 @@ languages: [en]
 timers: {burst: 300, step: 2000, question: 900000, expert: 60000, approval: 900000, follow_up: 0, reopen: 20000}
 budget: {calls: 20, tokens: 1000, micros: 100000}
 reserve: {calls: 1}
+thresholds: {out_of_scope: 1.01}
 slots:
   account: {pattern: '\\bA\\d+\\b', ask: 'Which account?'}
 texts:
