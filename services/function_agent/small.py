@@ -20,7 +20,7 @@ from tandem.brains.values import Parameter, Situation, Turn
 from tandem.contracts.tasks import AssembleCall, CallProposal, MadeCall
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidPack
-from tandem.packs.model import Pack, Slot
+from tandem.packs.model import Pack, Slot, Tool
 from tandem.text import refused
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def judge(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal:
     reader = Reader(situation(task, pack), api, extractor.learnt.known)
     seen = [one for one in api.parameters if not _is_secret(slot_of(one.name, pack, tool))]
     found = Arguments(dict(call.arguments), dict(call.origins))
-    for parameter, value, score in _apart(extractor, reader, seen):
+    for parameter, value, score in _apart(extractor, reader, seen, Grounds(pack, tool)):
         wanted = parameter.required or extractor.wants(reader, parameter, (value, score))
         shaped = coerce(
             value, dict(tool.properties.get(parameter.name, {})), words_of(slot_of(parameter.name, pack, tool))
@@ -57,10 +57,10 @@ def judge(task: AssembleCall, pack: Pack, call: CallProposal) -> CallProposal:
 
 
 def _apart(
-    extractor: Extractor, reader: Reader, parameters: Sequence[Parameter]
+    extractor: Extractor, reader: Reader, parameters: Sequence[Parameter], grounds: Grounds
 ) -> Iterator[tuple[Parameter, str, float]]:
     """Each parameter's best value, the surest first: what stands at one place in the conversation is the value of one of them."""
-    scored = extractor.scored(reader, parameters, _has_grounds)
+    scored = extractor.scored(reader, parameters, grounds.has)
     named = {parameter.name: parameter for parameter in parameters}
     taken: set[tuple[str, str, int]] = set()
     for name, candidates in sorted(scored.items(), key=lambda one: -one[1][0][1]):
@@ -73,11 +73,30 @@ def _apart(
                 break
 
 
-def _has_grounds(candidate: Candidate) -> bool:
-    """A yes or a no must have been said, or what it is about; what was refused is no value."""
-    if candidate.source in ("mention", "known"):
-        return not refused(candidate.sentence, candidate.sentence.lower().find(normal(candidate.value)))
-    return candidate.source != "yes_no" or candidate.exact or candidate.order > 0
+class Grounds:
+    """Which candidates have something to stand on."""
+
+    def __init__(self, pack: Pack, tool: Tool) -> None:
+        self._slots = {name: tool.slots.get(name, name) for name in tool.properties}
+        flows = [flow for flow in pack.flows.values() if any(node.tool == tool.name for node in flow.nodes.values())]
+        own = frozenset(self._slots.values())
+        self._asked = {
+            node.id: own & set(node.slots) for flow in flows for node in flow.nodes.values() if own & set(node.slots)
+        }
+
+    def has(self, parameter: Parameter, candidate: Candidate) -> bool:
+        """A yes or a no must have been said to its own question or an open one, or with a word of what it is about; the whole of
+        an answer to another question is no name; what was refused is no value."""
+        asked = self._asked.get(candidate.step)
+        others = asked is not None and self._slots.get(parameter.name) not in asked
+        match candidate.source:
+            case "mention" | "known":
+                return not refused(candidate.sentence, candidate.sentence.lower().find(normal(candidate.value)))
+            case "yes_no":
+                return candidate.order > 0 or (candidate.exact and not others)
+            case "answer" | "clause":
+                return not others
+        return True
 
 
 def _is_secret(slot: Slot | None) -> bool:

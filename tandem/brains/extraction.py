@@ -67,14 +67,14 @@ class Extractor:
         self, reader: Reader, parameters: Sequence[Parameter], sources: Collection[str] = SOURCES
     ) -> dict[str, tuple[str, float]]:
         """Of each parameter that has candidates from these sources the best, and its score in log odds."""
-        scored = self.scored(reader, parameters, lambda one: one.source in sources)
+        scored = self.scored(reader, parameters, lambda _, one: one.source in sources)
         return {name: (found[0][0].value, found[0][1]) for name, found in scored.items()}
 
     def scored(
-        self, reader: Reader, parameters: Sequence[Parameter], accept: Callable[[Candidate], bool]
+        self, reader: Reader, parameters: Sequence[Parameter], accept: Callable[[Parameter, Candidate], bool]
     ) -> dict[str, list[tuple[Candidate, float]]]:
         """Of each parameter that has any its accepted candidates, each with its score in log odds, the best first."""
-        found = [(p, [one for one in reader.find(p) if accept(one)]) for p in parameters]
+        found = [(p, [one for one in reader.find(p) if accept(p, one)]) for p in parameters]
         rows = [candidate_rows(reader, self.learnt, p, candidates) for p, candidates in found if candidates]
         if not rows:
             return {}

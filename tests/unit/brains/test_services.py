@@ -12,12 +12,13 @@ from services.function_agent import small
 from services.function_agent.assembly import assemble
 from services.planner.ranking import as_proposal, propose
 from services.router.trained import intents_of
+from tandem.brains.candidates import Candidate
 from tandem.brains.learning.pack import train_pack
-from tandem.brains.values import Decision
+from tandem.brains.values import Decision, Parameter
 from tandem.contracts.tasks import AssembleCall, MadeCall, MakePlan, Task
 from tandem.contracts.ticket import Fact, Line, Route
 from tandem.packs.load import load_pack
-from tandem.packs.model import Pack
+from tandem.packs.model import Flow, Node, Pack, Tool
 from tests.unit.brains.desk import ASKED, OPENINGS, TOOLS, WordsLlm, write_pack
 from tests.unit.brains.recorded import embed
 
@@ -65,6 +66,23 @@ def test_function_agent_judges_again_what_is_known(pack: Pack) -> None:
     by_rule = assemble(task, pack, pack.tools[TOOLS["find_table"]])
     assert by_rule.arguments == {"street": "High Street"}
     assert small.judge(task, pack, by_rule).arguments == {"street": "Mill Lane"}
+
+
+def test_a_bare_yes_to_another_question_is_no_ground(pack: Pack) -> None:
+    tool = Tool.model_validate(
+        {"name": "look", "tool_class": "read", "parameters": {"properties": {"parking": {}, "meal": {}}}}
+    )
+    nodes = {name: Node(id=name, kind="ask", sentence=1, slots=(name,)) for name in ("parking", "meal")}
+    nodes["look"] = Node(id="look", kind="tool", sentence=1, tool="look")
+    flow = Flow(procedure="p", intent="p", start="parking", nodes=nodes)
+    grounds = small.Grounds(pack.model_copy(update={"flows": {"p": flow}}), tool)
+    parking = Parameter("parking", "boolean")
+    assert grounds.has(parking, Candidate("True", "yes_no", step="parking"))
+    assert grounds.has(parking, Candidate("True", "yes_no", step="free"))
+    assert grounds.has(parking, Candidate("True", "yes_no", step="meal", order=1))
+    assert not grounds.has(parking, Candidate("True", "yes_no", step="meal"))
+    assert not grounds.has(parking, Candidate("Kim", "clause", step="meal"))
+    assert not grounds.has(parking, Candidate("West", "mention", sentence="not in the west, please"))
 
 
 def test_the_conversation_has_calls_where_they_were_made(pack: Pack) -> None:
