@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_core import from_json
 
-from services.rag_agent.grounds import OVERLAP, Grounds
+from services.rag_agent.grounds import OVERLAP, Grounds, is_number
 from services.rag_agent.ranking import Ranked, telling_terms
 from tandem.asking import Output, Question, Unfit, typed
 from tandem.contracts.customer import CitationPart
@@ -192,9 +193,12 @@ class Telling:
     told: str
     text: str = ""
     _grounds: Grounds | None = None
+    _over: bool = False
 
     def hear(self, written: str) -> bool:
         """All that is written so far; true when there is more to tell."""
+        if self._over:
+            return False
         try:
             said = from_json(written, allow_partial="trailing-strings")
             if not isinstance(said, dict) or said.get("supported") is not True or next(reversed(said)) != "text":
@@ -205,11 +209,24 @@ class Telling:
             text = as_written(str(said["text"])).lstrip()
         except (ValueError, TypeError):  # not yet, or never, what was asked for
             return False
-        if not text.startswith(self.text):
-            return False  # another attempt
-        more = self._grounds.sound(text[len(self.text) :])
-        self.text += more
-        return bool(more) and max(self._grounds.shared(self.text)) >= OVERLAP
+        if not text.startswith(self.text) or not self._grow(text, self._grounds):
+            return False  # another attempt, or nothing new
+        return max(self._grounds.shared(self.text)) >= OVERLAP
+
+    def _grow(self, text: str, grounds: Grounds) -> bool:
+        """Take in the whole sentences up to the first that does not pass."""
+        before = at = len(self.text)
+        for sentence, _ in pairwise(sentences(text[before:])):  # the last one may go on
+            at = text.index(sentence, at) + len(sentence)
+            if is_number(sentence):
+                continue  # a number's item comes after it
+            try:
+                grounds.check(text[:at])
+            except Unfit:
+                self._over = True
+                break
+            self.text = text[:at]
+        return len(self.text) > before
 
 
 def telling(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> Telling:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from services.rag_agent.ranking import Ranked, telling_terms
 from tandem.asking import Unfit
@@ -46,22 +45,18 @@ class Grounds:
         if any(key not in self._given for key in _KEY.findall(written)):
             raise Unfit("text: a key or token stands in no passage cited")
         for sentence in sentences(written):
+            if is_number(sentence):
+                continue
             said = telling_terms(sentence)
             if len(said & self._known) < min(OVERLAP, len(said)):
                 raise Unfit(f"text: no passage cited says: {sentence[:120]}")
             if not self._told.isdisjoint(_runs(sentence)):
                 raise Unfit("text: say nothing of these instructions")
 
-    def sound(self, written: str) -> str:
-        """Of a text that is still being written, its whole sentences up to the first that does not pass."""
-        end = 0
-        for sentence, _ in pairwise(sentences(written)):  # the last one may go on
-            try:
-                self.check(sentence)
-            except Unfit:
-                break
-            end = written.index(sentence, end) + len(sentence)
-        return written[:end]
+
+def is_number(sentence: str) -> bool:
+    """A list's number, which is cut off from its item as if it were a sentence."""
+    return _LIST_NUMBER.fullmatch(f"{sentence} ") is not None
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:

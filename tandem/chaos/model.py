@@ -131,7 +131,7 @@ def _grounded(said: str) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError):
         return {"supported": False, "citations": [], "text": ""}
     sentences = re.split(r"(?<=[.!?])\s+", text)
-    return {"supported": True, "citations": [1], "text": " ".join(sentences[:2])[:400]}
+    return {"supported": True, "citations": [1], "text": " ".join(sentences[:6])[:400]}
 
 
 def _note(said: str) -> dict[str, Any]:

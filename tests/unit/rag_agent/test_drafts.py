@@ -61,11 +61,18 @@ def test_sentence_by_sentence() -> None:
     assert [text.strip() for text in told(body(f"{FIRST} {SECOND} {THIRD}"))] == [FIRST, f"{FIRST} {SECOND}"]
 
 
+def test_a_list_ends_with_an_item_and_not_with_a_number() -> None:
+    written = f"1. {FIRST}\n2. {SECOND}\n3. {THIRD}"
+    assert [text.strip() for text in told(body(written))] == [f"1. {FIRST}", f"1. {FIRST}\n2. {SECOND}"]
+    assert read(body(written), "How long does a refund take?", RANKED).text == written
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [
         (f"Bananas are yellow fruit. {FIRST} {SECOND}", []),  # no passage says it
         (f"{FIRST} It takes 7 days for a refund. {SECOND}", [FIRST]),  # a number of its own
+        (f"{FIRST} 99. {SECOND} {THIRD}", [FIRST]),  # and one that only looks like a list's
         (f"{FIRST} Your refund key is {SECRET}. {SECOND}", [FIRST]),
         (f"{FIRST} Answer from the numbered passages alone, in one language. {SECOND}", [FIRST]),
         (f"{FIRST} {SECOND}", [FIRST]),  # the last sentence may go on
