@@ -17,7 +17,7 @@ from tandem.brains.intents import Guess, IntentModel
 from tandem.brains.learning.intents import Messages, train
 from tandem.brains.values import Embed
 
-RECIPE = "2"
+RECIPE = "3"
 """Changes with the code that trains."""
 
 TIMED = 200

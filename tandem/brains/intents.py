@@ -17,12 +17,14 @@ from tandem.brains.values import Vectors
 from tandem.errors import InvalidPack
 from tandem.text import words
 
-VERSION = 1
+VERSION = 2
 NUMBERS = "intents.npz"
 WORDS = "intents.json"
 VECTOR_WEIGHT = 2.0
 SIZES = (3, 4, 5)
 NEAREST = 5
+VOTERS, VOTE = 10, 1.0
+"""Known messages that vote with the separators, and what all of them together can add; by cross-validation on BANKING77."""
 
 Floats = NDArray[np.float32]
 
@@ -66,7 +68,15 @@ class IntentModel:
         first = len(self.vocabulary)
         said = values @ self.weights[rows]
         meant = (VECTOR_WEIGHT * vector) @ self.weights[first:-1]
-        return np.asarray(said + meant + self.weights[-1], np.float32)
+        return np.asarray(said + meant + self.weights[-1] + self._votes(vector), np.float32)
+
+    def _votes(self, vector: Vectors) -> Floats:
+        """The nearest known messages, each for its label; one that is but a little like it hardly counts."""
+        like = self.neighbours @ vector
+        at = np.argpartition(-like, min(VOTERS, len(like) - 1))[:VOTERS]
+        votes = np.zeros(len(self.labels), np.float32)
+        np.add.at(votes, self.neighbour_labels[at], VOTE / VOTERS * np.maximum(0.0, like[at]) ** 4)
+        return votes
 
     def nearness(self, vector: Vectors, label: int) -> tuple[float, float]:
         """Of the training messages: how like the nearest ones are, and which part of them has this label."""

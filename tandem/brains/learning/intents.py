@@ -17,7 +17,7 @@ from tandem.brains.values import Vectors
 Say = Callable[[str], None]
 Row = tuple[NDArray[np.int64], Floats]
 
-ROUNDS = 8
+ROUNDS = 12
 BATCH = 64
 RATE = 0.1
 TERMS = 60_000
