@@ -7,10 +7,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.deploy import tools as manifests
 from tests.kafka.server import KafkaServer, missing
 from tests.prometheus import server as prometheus
+
+settings.register_profile("tandem", settings(), deadline=None)  # speed is the benchmarks' business
+settings.load_profile("tandem")
 
 BOOTSTRAP = "TANDEM_KAFKA_BOOTSTRAP_SERVERS"
 NOT_RUN = pytest.StashKey[list[str]]()

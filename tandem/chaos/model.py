@@ -18,6 +18,8 @@ HANG_S: Final = 60.0
 
 PIECE: Final = 16
 """Characters of a streamed answer's pieces."""
+PACE_S: Final = 0.005
+"""Between two pieces: a model writes, it does not send files."""
 
 FILING: Final = "ICP2026-00871"
 """A filing that the example business system knows."""
@@ -94,6 +96,7 @@ async def _streamed(request: web.Request, model: str, text: str, usage: dict[str
     for at in range(0, len(text), PIECE):
         choice = {"index": 0, "delta": {"content": text[at : at + PIECE]}, "finish_reason": None}
         await response.write(b"data: " + json.dumps({"model": model, "choices": [choice]}).encode() + b"\n\n")
+        await asyncio.sleep(PACE_S)
     choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
     for last in ({"model": model, "choices": [choice]}, {"model": model, "choices": [], "usage": usage}):
         await response.write(b"data: " + json.dumps(last).encode() + b"\n\n")
