@@ -15,17 +15,17 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from tandem import telemetry
-from tandem.bus.base import Outgoing, outgoing
+from tandem.bus.base import Outgoing
 from tandem.bus.consume import ConsumeLoop, Delivery, LoopPolicy
 from tandem.clock import Clock
 from tandem.contracts.inbox import StepCompleted, StepFailed, StepMessage
-from tandem.contracts.message import Envelope
 from tandem.contracts.tasks import Task
 from tandem.contracts.ticket import Cost
 from tandem.contracts.topics import TICKET_INBOX, TOPICS
 from tandem.contracts.values import Value, derive_id
 from tandem.errors import InvalidError, InvalidMessage, InvalidSettings, Refused, RetryableError
 from tandem.rpc.metering import metered, usage_of
+from tandem.sending import sent_by
 from tandem.telemetry import Attribute, SpanName, names
 from tandem.wiring import Wiring
 
@@ -140,13 +140,5 @@ class _Answerer:
         return StepFailed(**self._about(task), error=error[:500], reason=reason, retryable=retryable)
 
     def _send(self, task: Task, answer: StepMessage) -> Outgoing:
-        envelope = Envelope(
-            id=derive_id(task.id, task.attempt, "completed"),
-            source=f"tandem/{self._name}",
-            type=answer.TYPE,
-            time=self._clock.now(),
-            subject=task.conversation,
-            tenant=task.tenant,
-            traceparent=telemetry.current_traceparent(),
-        )
-        return outgoing(TICKET_INBOX.name, task.conversation, answer, envelope)
+        id_ = derive_id(task.id, task.attempt, "completed")
+        return sent_by(self._name, TICKET_INBOX.name, answer, id_, self._clock.now())

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from services.executor.executor import Executed, Executor
 from tandem import telemetry
-from tandem.bus.base import Outgoing, outgoing
+from tandem.bus.base import Outgoing
 from tandem.bus.consume import Delivery
 from tandem.clock import Clock
 from tandem.contracts.inbox import StepCompleted
-from tandem.contracts.message import Envelope
 from tandem.contracts.tasks import ExecuteTool, ToolResult
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import derive_id
 from tandem.errors import InvalidMessage
+from tandem.sending import sent_by
 
 
 class Handler:
@@ -51,13 +51,5 @@ class Handler:
             cost=executed.cost,
             took_ms=round(took_ms, 3),
         )
-        envelope = Envelope(
-            id=derive_id(task.id, task.attempt, "completed", executed.result.status),
-            source="tandem/executor",
-            type=completed.TYPE,
-            time=self._clock.now(),
-            subject=task.conversation,
-            tenant=task.tenant,
-            traceparent=telemetry.current_traceparent(),
-        )
-        return outgoing(TICKET_INBOX.name, task.conversation, completed, envelope)
+        id_ = derive_id(task.id, task.attempt, "completed", executed.result.status)
+        return sent_by("executor", TICKET_INBOX.name, completed, id_, self._clock.now())

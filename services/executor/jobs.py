@@ -8,16 +8,15 @@ from typing import Any, Literal
 from services.executor import answers
 from services.executor.tools import Came, at_path
 from services.executor.world import World
-from tandem import telemetry
-from tandem.bus.base import Outgoing, outgoing
+from tandem.bus.base import Outgoing
 from tandem.contracts.customer import CardPart, Reply
 from tandem.contracts.inbox import StepProgress
-from tandem.contracts.message import Envelope, Message
 from tandem.contracts.tasks import ExecuteTool, ToolResult
 from tandem.contracts.topics import CUSTOMER_REPLIES, TICKET_INBOX
 from tandem.contracts.values import Json, derive_id
 from tandem.errors import BusUnavailable, Refused
 from tandem.packs.model import Pack, Progress, Tool
+from tandem.sending import sent_by
 from tandem.text import one_line
 
 State = Literal["running", "done", "failed"]
@@ -144,14 +143,5 @@ class Card:
         )
         return self._send(CUSTOMER_REPLIES.name, reply, reply.id)
 
-    def _send(self, topic: str, message: Message, id_: str) -> Outgoing:
-        envelope = Envelope(
-            id=id_,
-            source="tandem/executor",
-            type=message.TYPE,
-            time=self._world.clock.now(),
-            subject=self._task.conversation,
-            tenant=self._task.tenant,
-            traceparent=telemetry.current_traceparent(),
-        )
-        return outgoing(topic, self._task.conversation, message, envelope)
+    def _send(self, topic: str, message: StepProgress | Reply, id_: str) -> Outgoing:
+        return sent_by("executor", topic, message, id_, self._world.clock.now())

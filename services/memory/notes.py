@@ -12,9 +12,10 @@ from typing import Literal
 from pydantic import Field
 
 from services.memory.projection import Said
-from services.memory.redaction import MASK, redacted
+from services.memory.redaction import redacted
 from tandem.asking import Output, Question, Unfit, typed
 from tandem.contracts.inbox import Noted
+from tandem.packs.links import MASK
 from tandem.prompts import Data, Inputs, as_written, load
 from tandem.text import sentences, terms
 

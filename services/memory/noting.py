@@ -10,12 +10,11 @@ from services.memory.projection import Said
 from services.memory.store import MemoryStore
 from tandem import telemetry
 from tandem.asking import Account, ask
-from tandem.bus.base import Outgoing, outgoing
+from tandem.bus.base import Outgoing
 from tandem.bus.consume import Delivery
 from tandem.clock import Clock
 from tandem.contracts.events import TicketEvents
 from tandem.contracts.inbox import TicketNoted
-from tandem.contracts.message import Envelope
 from tandem.contracts.ticket import Cost
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import derive_id
@@ -23,6 +22,7 @@ from tandem.errors import InvalidMessage, InvalidPack
 from tandem.packs.registry import Packs
 from tandem.rpc.metering import metered, usage_of
 from tandem.rpc.ports import Llm
+from tandem.sending import sent_by
 
 ENDS = frozenset({"resolved", "handed_over"})
 RETRY_S = 30.0
@@ -109,13 +109,4 @@ class NoteTaker:
         return None
 
     def _send(self, message: TicketNoted) -> Outgoing:
-        envelope = Envelope(
-            id=message.id,
-            source="tandem/memory",
-            type=message.TYPE,
-            time=self._clock.now(),
-            subject=message.conversation,
-            tenant=message.tenant,
-            traceparent=telemetry.current_traceparent(),
-        )
-        return outgoing(TICKET_INBOX.name, message.conversation, message, envelope)
+        return sent_by("memory", TICKET_INBOX.name, message, message.id, self._clock.now())

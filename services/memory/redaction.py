@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-MASK = "•••"
+from tandem.packs.links import MASK
 
 _CUE = re.compile(
     r"\b(?:codes?|pin|otp|2fa|tan|pass(?:word|code|phrase)?s?|pwd|tokens?|secrets?|keys?|cvv|cvc|credentials?|one-time)\b"

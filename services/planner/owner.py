@@ -7,7 +7,6 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from services.planner.core import Core, Decide, OwnerPolicy, PackSource, Quarantine
 from services.planner.shard import Shard
@@ -111,7 +110,7 @@ class Owner:
         self._shards: dict[int, Shard] = {}  # assigned
         self._kept: dict[int, Shard] = {}  # given away, perhaps to come back
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._ending: dict[int, asyncio.Task[None]] = {}  # of shards that are being given away
+        self._ending: dict[int, asyncio.Task[None]] = {}  # of shards that were given away, perhaps still at work
         self._paused: set[int] = set()
         self._stopping = False
         self._crash: BaseException | None = None
@@ -189,7 +188,7 @@ class Owner:
 
         A group whose session is over does not wait for `on_revoked`: who is still at work on a shard is ended first.
         """
-        await self._cancel([self._ending[partition] for _, partition in partitions if partition in self._ending])
+        await self._cancel([self._ending.pop(partition) for _, partition in partitions if partition in self._ending])
         for _, partition in partitions:
             shard = self._kept.pop(partition, None) or Shard(partition, self._core, self._commits, self._steer)
             self._shards[partition] = shard
@@ -207,9 +206,8 @@ class Owner:
             if shard is None:
                 continue
             shard.ask_to_stop()
-            task = self._ending[partition] = self._tasks.pop(partition)
-            task.add_done_callback(partial(self._no_longer_ending, partition))
-            tasks.append(task)
+            self._ending[partition] = self._tasks.pop(partition)
+            tasks.append(self._ending[partition])
             self._kept[partition] = shard
             self._paused.discard(partition)
         try:
@@ -221,10 +219,6 @@ class Owner:
                     self._commits.forget(partition)
             telemetry.gauge(telemetry.names.SHARDS, len(self._shards))
         self._core.kill("owner.12")
-
-    def _no_longer_ending(self, partition: int, task: asyncio.Task[None]) -> None:
-        if self._ending.get(partition) is task:
-            del self._ending[partition]
 
     async def _drain(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Nobody is at work on a shard when this ends, however it ends: the group may not wait as long as the policy, and

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 from services.rag_agent import composition
 from services.rag_agent.ranking import Ranked
-from tandem import telemetry
-from tandem.bus.base import Bus, Outgoing, outgoing
+from tandem.bus.base import Bus, Outgoing
 from tandem.clock import Clock
 from tandem.contracts.customer import Reply, ReplyText
-from tandem.contracts.message import Envelope
 from tandem.contracts.tasks import AnswerQuestion
 from tandem.contracts.topics import CUSTOMER_REPLIES
 from tandem.contracts.values import derive_id
@@ -19,6 +17,7 @@ from tandem.errors import BusUnavailable
 from tandem.packs.links import MASK, without_foreign_links
 from tandem.packs.model import Pack
 from tandem.rpc.ports import Models
+from tandem.sending import sent_by
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +76,5 @@ class Draft:
             parts=(ReplyText(text=without_foreign_links(text, self._links, MASK)),),
             language=task.language,
         )
-        envelope = Envelope(
-            id=derive_id(reply.id, self._seq),
-            source="tandem/rag_agent",
-            type=Reply.TYPE,
-            time=self._drafts.clock.now(),
-            subject=task.conversation,
-            tenant=task.tenant,
-            traceparent=telemetry.current_traceparent(),
-        )
-        return outgoing(CUSTOMER_REPLIES.name, task.conversation, reply, envelope)
+        id_ = derive_id(reply.id, self._seq)
+        return sent_by("rag_agent", CUSTOMER_REPLIES.name, reply, id_, self._drafts.clock.now())

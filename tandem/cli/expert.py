@@ -10,14 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tandem.bus.base import outgoing
 from tandem.cli.common import AsJson, console, day_text, print_json, run
 from tandem.cli.scan import messages
 from tandem.contracts.events import ExpertTask, TicketEvents
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, ResolveUnknown, TakeOver
-from tandem.contracts.message import Envelope
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_EVENTS, TICKET_INBOX
 from tandem.errors import InvalidSettings
+from tandem.sending import sent_by
 from tandem.wiring import Wiring
 
 app = typer.Typer(no_args_is_help=True)
@@ -208,15 +207,7 @@ def _about(source: ExpertTask | TicketEvents, me: str) -> dict[str, Any]:
 
 
 async def _send(wiring: Wiring, action: ExpertAction) -> ExpertAction:
-    envelope = Envelope(
-        id=action.id,
-        source="tandem/console",
-        type=action.TYPE,
-        time=wiring.clock.now(),
-        subject=action.conversation,
-        tenant=action.tenant,
-    )
-    await wiring.bus().publish([outgoing(TICKET_INBOX.name, action.conversation, action, envelope)])
+    await wiring.bus().publish([sent_by("console", TICKET_INBOX.name, action, action.id, wiring.clock.now())])
     return action
 
 

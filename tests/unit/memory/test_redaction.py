@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.memory.redaction import MASK, redacted
+from services.memory.redaction import redacted
+from tandem.packs.links import MASK
 
 KEY = "sk-" + "abcDEF1234567890abcdefgh99"
 
