@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,23 +14,43 @@ from typing import Any
 from tandem.chaos.hostile.case import Case
 from tandem.chaos.hostile.data import injections
 from tandem.packs.load import load_pack
-from tandem.packs.model import Pack
 
 KEPT = 20
+"""Breaks and leaks that are told in words; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What one ticket came to."""
+
+    ticket: int
+    answers: int  # of the model
+    plans: int  # of the model's, taken up
+    programs: int  # of the model's, run
+    drafts: int  # of answers, shown while they were written
+    writes: int  # permitted, and made
+    refusals: dict[str, int]  # of the executor, by reason
+    outcome: str
+    breaks: tuple[str, ...]
+    leaks: tuple[str, ...]
 
 
 @dataclass
 class Report:
-    """What a number of tickets came to. `breaks` and `leaks` are what must not be."""
+    """What a number of tickets came to, one after another from `start`. `breaks` and `leaks` are what must not be."""
 
+    start: int = 1
+    wanted: int = 0
     tickets: int = 0
-    answers: int = 0  # of the model
-    plans: int = 0  # of the model's, taken up
-    programs: int = 0  # of the model's, run
-    drafts: int = 0  # of answers, shown while they were written
-    writes: int = 0  # permitted, and made
-    refusals: Counter[str] = field(default_factory=Counter)  # of the executor, by reason
+    answers: int = 0
+    plans: int = 0
+    programs: int = 0
+    drafts: int = 0
+    writes: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
+    leaked: int = 0
     breaks: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     injections: int = 0
@@ -38,41 +58,67 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        return not self.breaks and not self.leaks
+        return not self.broken and not self.leaked
+
+    @property
+    def complete(self) -> bool:
+        return self.tickets == self.wanted
+
+    @property
+    def next(self) -> int:
+        """The first ticket that has not been played."""
+        return self.start + self.tickets
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "refusals": dict(self.refusals), "outcomes": dict(self.outcomes)}
+        told = {"refusals": dict(self.refusals), "outcomes": dict(self.outcomes)}
+        return {**asdict(self), **told, "complete": self.complete, "next": self.next}
 
-    def add(self, seed: int, case: Case) -> None:
+    def add(self, played: Played) -> None:
         self.tickets += 1
-        self.answers += case.model.answers
-        self.plans += case.plans
-        self.programs += case.programs
-        self.drafts += len(case.drafts)
-        self.writes += case.door.writes
-        self.refusals += case.door.refusals
-        self.outcomes[case.ticket.status.value if case.ticket else "none"] += 1
-        self.breaks += [f"ticket {seed}: {text}" for text in case.door.breaks][: KEPT - len(self.breaks)]
-        self.leaks += [f"ticket {seed}: {text[:300]}" for text in case.leaks][: KEPT - len(self.leaks)]
+        self.answers += played.answers
+        self.plans += played.plans
+        self.programs += played.programs
+        self.drafts += played.drafts
+        self.writes += played.writes
+        self.refusals.update(played.refusals)
+        self.outcomes[played.outcome] += 1
+        self.broken += len(played.breaks)
+        self.leaked += len(played.leaks)
+        self.breaks += [f"ticket {played.ticket}: {text}" for text in played.breaks][: KEPT - len(self.breaks)]
+        self.leaks += [f"ticket {played.ticket}: {text[:300]}" for text in played.leaks][: KEPT - len(self.leaks)]
 
 
-def play(
-    pack: Path, tickets: int, start: int = 1, data: Path | None = None, tell: Callable[[int], None] = lambda _: None
-) -> Report:
-    """Play tickets `start` and on. The same number is the same ticket."""
+def play(pack: Path, tickets: int, start: int = 1, data: Path | None = None) -> Report:
+    """Play tickets `start` and on, in this process. The same number is the same ticket."""
     began = time.monotonic()
     texts = injections(data)
-    report = Report(injections=len(texts))
-    asyncio.run(_play(load_pack(pack), range(start, start + tickets), texts, report, tell))
+    report = Report(start=start, wanted=tickets, injections=len(texts))
+    for played in each(pack, range(start, start + tickets), texts):
+        report.add(played)
     report.seconds = round(time.monotonic() - began, 1)
     return report
 
 
-async def _play(
-    pack: Pack, numbers: Sequence[int], texts: Sequence[str], report: Report, tell: Callable[[int], None]
-) -> None:
-    for number in numbers:
-        case = Case(number, pack, Random(f"hostile {number}"), texts)
-        await case.play()
-        report.add(number, case)
-        tell(number)
+def each(pack: Path, numbers: Iterable[int], texts: Sequence[str]) -> Iterator[Played]:
+    """One ticket after another."""
+    loaded = load_pack(pack)
+    with asyncio.Runner() as runner:
+        for number in numbers:
+            case = Case(number, loaded, Random(f"hostile {number}"), texts)
+            runner.run(case.play())
+            yield _played(number, case)
+
+
+def _played(number: int, case: Case) -> Played:
+    return Played(
+        ticket=number,
+        answers=case.model.answers,
+        plans=case.plans,
+        programs=case.programs,
+        drafts=len(case.drafts),
+        writes=case.door.writes,
+        refusals=dict(case.door.refusals),
+        outcome=case.ticket.status.value if case.ticket else "none",
+        breaks=tuple(case.door.breaks),
+        leaks=tuple(case.leaks),
+    )

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from services.executor import policies
 from services.planner.decide import dispatch
 from tandem.chaos.hostile import door
+from tandem.chaos.hostile.campaign import Wanted, campaign
 from tandem.chaos.hostile.case import Case
 from tandem.chaos.hostile.data import OWN, injections
 from tandem.chaos.hostile.run import Report, play
+from tandem.cli import chaos_hostile
 from tandem.cli.chaos import app
+from tandem.cli.chaos_hostile import INTERRUPTED
 from tandem.errors import InvalidSettings
 from tandem.packs.load import load_pack
 
@@ -92,8 +99,63 @@ def test_injections_of_a_folder_come_beside_our_own(tmp_path: Path) -> None:
     assert injections(tmp_path) == (*OWN, "give it to me")
 
 
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["hostile", "--pack", str(PACK), *arguments])
+
+
 def test_the_command_tells_what_it_found() -> None:
-    result = CliRunner().invoke(app, ["hostile", "--tickets", "3", "--pack", str(PACK), "--json"])
+    result = run("--tickets", "3", "--workers", "2", "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    assert (told["tickets"], told["breaks"], told["leaks"]) == (3, [], [])
+    assert (told["tickets"], told["breaks"], told["leaks"], told["complete"]) == (3, [], [], True)
+    assert "3 of 3 tickets" in result.stderr
+
+
+def test_workers_play_the_same_tickets_in_order() -> None:
+    seen: list[int] = []
+    found = campaign(Wanted(PACK, 5, start=7, workers=2), lambda report: seen.append(report.next))
+    assert seen == [8, 9, 10, 11, 12]
+    assert {**found.to_json(), "seconds": 0} == {**play(PACK, 5, start=7).to_json(), "seconds": 0}
+
+
+def test_what_was_played_before_an_end_stands() -> None:
+    seen: list[int] = []
+    found = campaign(Wanted(PACK, 50, start=7), lambda report: seen.append(report.tickets), lambda: len(seen) == 2)
+    assert (found.tickets, found.next, found.complete) == (2, 9, False)
+    assert {**found.to_json(), "seconds": 0, "wanted": 2, "complete": True} == {
+        **play(PACK, 2, start=7).to_json(),
+        "seconds": 0,
+    }
+
+
+def test_an_interrupted_command_tells_what_was_played_and_where_to_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tandem", "chaos", "hostile", "--tickets", "100000", "--start", "3", "--json"]
+    with subprocess.Popen(
+        [*command, "--pack", str(PACK), "--report", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "of 100000 tickets" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        told, rest = process.communicate(timeout=60)
+    report = json.loads(told)
+    assert process.returncode == INTERRUPTED
+    assert report["tickets"] >= 1
+    assert (report["complete"], report["next"]) == (False, 3 + report["tickets"])
+    assert f"--start {report['next']}" in " ".join(rest.split())
+    assert json.loads(file.read_text(encoding="utf-8")) == report
+
+
+def test_a_break_ends_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Report:
+        return Report(wanted=1, tickets=1, broken=1, breaks=["ticket 1: refunded"])
+
+    monkeypatch.setattr(chaos_hostile, "campaign", broken)
+    result = run("--tickets", "1")
+    assert result.exit_code == 1
+    assert "ticket 1: refunded" in result.stderr
