@@ -312,15 +312,16 @@ def _back_to_program(draft: Draft, child: Step, succeeded: bool, scope: dict[str
 
 
 def _origins(draft: Draft, step: Step, node: Node | None, arguments: dict[str, Json]) -> dict[str, str]:
-    """Argument → origin: of the fact it was bound to, or of the pack's rule (`system`). What a program or a model has put there
-    is theirs, and no rule's."""
+    """Argument → origin: of the fact it was bound to, or of the pack's rule (`system`); of an assembled one, of its fact, or
+    the customer's words. What a program or a model has put there is theirs, and no rule's."""
     if step.caller or node is None:
         return dict.fromkeys(arguments, programs.origin(draft) if step.caller else "model")
     values: dict[str, str] = {}
+    slots = draft.pack.tools[step.name].slots
     for name in arguments:
-        raw = node.args.get(name)
+        raw = node.args.get(name, f"${slots.get(name, name)}")
         fact = draft.facts.get(raw[1:].split(".")[0]) if isinstance(raw, str) and raw.startswith("$") else None
-        values[name] = fact.origin if fact else "system"
+        values[name] = fact.origin if fact else "system" if name in node.args else "customer"
     return values
 
 

@@ -7,8 +7,8 @@ import pytest
 from services.planner.decide import quarantine
 from tandem.contracts.inbox import ModelUsage, ResolveUnknown
 from tandem.contracts.ticket import Status
-from tandem.packs.model import Pack, Timers
-from tests.unit.decide.world import PACK, World, to
+from tandem.packs.model import Flow, Intent, Node, Pack, Timers
+from tests.unit.decide.world import PACK, World, text, to, tool
 
 
 def reset_until_consent(world: World) -> None:
@@ -225,6 +225,24 @@ def test_a_write_without_a_consent_node_asks_by_itself() -> None:
     assert world.t.questions[0].kind == "consent"
     world.say("yes", values={"yes_no": True})
     assert world.calls[-1].tool == "cancel"
+
+
+def test_what_was_assembled_is_the_customers_after_their_consent_too() -> None:
+    opened = tool("open", "idempotent", "address", "size", "kind", slots={"address": "ip"})
+    nodes = {
+        "open": Node(id="open", kind="tool", sentence=1, tool="open", args={"kind": "small"}, next=to("tell")),
+        "tell": Node(id="tell", kind="reply", sentence=2, text=text("Open.")),
+    }
+    flow = Flow(procedure="open", intent="open", start="open", nodes=nodes)
+    about = Intent(name="open", description="open", examples={"en": ["open"]}, procedure="open", label=text("open"))
+    changed = {"tools": {**PACK.tools, "open": opened}, "flows": {"open": flow}, "intents": {"open": about}}
+    world = World(PACK.model_copy(update=changed))
+    world.say("open 10.0.0.1", "open", values={"ip": "10.0.0.1"})
+    arguments = {"address": "10.0.0.1", "size": "9", "kind": "small"}
+    world.propose(tool="open", arguments=arguments, origins={**dict.fromkeys(arguments, "customer"), "kind": "system"})
+    assert world.t.questions[0].kind == "consent"
+    world.say("yes", values={"yes_no": True})
+    assert world.calls[-1].origins == {"address": "customer", "size": "customer", "kind": "system"}
 
 
 @pytest.mark.parametrize("resolved", [True, False])
