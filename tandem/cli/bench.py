@@ -78,9 +78,12 @@ def pipeline(
 def star(
     data: Annotated[Path, typer.Option(help="STAR's folder: dialogues_<split>.jsonl, sop/, apis/.", exists=True)],
     mode: Annotated[
-        Literal["decisions", "free"],
-        typer.Option(help="decisions: at every step of the recorded agent; free: the customers against the platform."),
-    ] = "free",
+        Literal["decisions", "free"] | None,
+        typer.Option(
+            help="decisions: at every step of the recorded agent, where --brains or --report is given; free: the customers "
+            "against the platform, else."
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="Which dialogues.")] = "dev",
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many dialogues (free: 40 by default, in turn over the tasks).")
@@ -92,9 +95,11 @@ def star(
     report: Annotated[Path | None, typer.Option(help="decisions: also write a page with tables and plots.")] = None,
     tasks: Annotated[str, typer.Option(help="Only these procedures, comma-separated.")] = "",
     brains: Annotated[
-        Literal["rules", "small", "llm", "ladder"],
-        typer.Option(help="decisions: who decides. llm and ladder (small, then llm where unsure) need an endpoint."),
-    ] = "small",
+        Literal["rules", "small", "llm", "ladder"] | None,
+        typer.Option(
+            help="decisions: who decides, small by default. llm and ladder (small, then llm where unsure) need an endpoint."
+        ),
+    ] = None,
     bus: Annotated[
         Literal["local", "kafka"], typer.Option(help="free: over which bus; kafka at TANDEM_KAFKA_BOOTSTRAP_SERVERS.")
     ] = "local",
@@ -102,10 +107,12 @@ def star(
 ) -> None:
     """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded."""
     chosen = [task for task in tasks.split(",") if task]
-    if mode == "decisions":
+    if mode == "free" and (brains or report):
+        raise typer.BadParameter("--brains and --report are of --mode decisions; leave them, or the mode, out")
+    if mode == "decisions" or brains or report:
         from tandem.bench.star.decisions_run import Wanted
 
-        _decisions(Wanted(data, split, limit, chosen, models, brains), report, as_json)
+        _decisions(Wanted(data, split, limit, chosen, models, brains or "small"), report, as_json)
         return
     from tandem.bench.star.free import Wanted as Played
 
@@ -146,6 +153,9 @@ def _decisions(wanted: Wanted, report: Path | None, as_json: bool) -> None:
         rates = (row[key] for key in ("next_action_accuracy", "api_accuracy", "parameter_accuracy", "call_exact"))
         table.add_row(name, str(row["points"]), *("–" if rate is None else f"{rate:.1%}" for rate in rates))
     console().print(table)
+    costs = ("ms_per_ticket", "tokens_per_ticket", "micros_per_ticket")
+    told = ", ".join(f"{name.replace('_', ' ')} {found.figures[name]}" for name in costs)
+    console().print(f"{wanted.brains}, {found.figures['tickets']} tickets: {told}", soft_wrap=True)
 
 
 @app.command("star-unseen")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from services.llm_gateway.settings import LlmGatewaySettings
 from tandem.bench.star.decisions import Run, figures, judge
@@ -17,9 +19,11 @@ from tandem.bench.star.large import Ladder, Large
 from tandem.bench.star.points import Point
 from tandem.bench.star.rungs import Decided, Rules
 from tandem.brains.values import Api, Decision, Parameter, Procedure, Situation, Step, Turn
+from tandem.cli.bench import app
 from tandem.contracts.ticket import Cost
 from tandem.errors import Unavailable
 from tandem.rpc.ports import ChatRequest, ChatResponse
+from tests.unit.bench.star_data import write
 
 HOTEL = Api("hotel", (Parameter("Day", "choice", ("Monday", "Friday"), required=True),))
 TAXI = Api("taxi", (Parameter("Seats", "integer"),))
@@ -132,3 +136,39 @@ def test_without_an_endpoint_every_figure_is_none_with_a_reason(tmp_path: Path) 
     assert set(found.values()) == {None}
     assert not has_model(LlmGatewaySettings())
     assert has_model(LlmGatewaySettings(llm_replay=tmp_path / "calls.jsonl"))
+
+
+# The command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "DERIVED_action_types.json").write_text("{}")
+    return write(tmp_path)
+
+
+def star(data: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["star", "--data", str(data), *arguments])
+
+
+def test_naming_who_decides_asks_for_decisions(data: Path) -> None:
+    told = json.loads(star(data, "--brains", "rules", "--json").stdout)
+    assert (told["mode"], told["brains"], told["tickets"]) == ("decisions", "rules", 1)
+    assert told["ms_per_ticket"] > 0
+    assert (told["tokens_per_ticket"], told["micros_per_ticket"]) == (0.0, 0.0)
+    assert "tokens per ticket 0.0" in star(data, "--brains", "rules").output
+
+
+@pytest.mark.parametrize("brains", ["llm", "ladder"])
+def test_the_command_has_no_figure_without_a_model(data: Path, monkeypatch: pytest.MonkeyPatch, brains: str) -> None:
+    for name in ("TANDEM_LLM_BASE_URL", "TANDEM_LLM_POOLS", "TANDEM_LLM_REPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    told = json.loads(star(data, "--brains", brains, "--json").stdout)
+    assert "no endpoint" in told["reason"]
+    assert [name for name in told if name.endswith(("_accuracy", "_per_ticket")) and told[name] is not None] == []
+
+
+def test_a_free_run_has_nobody_else_to_decide(data: Path) -> None:
+    result = star(data, "--mode", "free", "--brains", "rules")
+    assert result.exit_code == 2
+    assert "--mode decisions" in result.stderr
