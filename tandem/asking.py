@@ -191,6 +191,8 @@ async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> 
         except Unfit as error:
             why, wrong = str(error), (response.text, str(error))
         except Misshapen as error:
+            calls, tokens, micros = error.paid
+            cost, ref = cost + Cost(calls=calls, tokens=tokens, micros=micros), question.prompt.ref
             why, wrong = str(error), ("", str(error))
         except RecursionError:
             why = "nested too deeply"

@@ -86,7 +86,17 @@ class Exhausted(Unavailable):
 
 
 class Misshapen(Unavailable):
-    """A model answered, and the answer has not the shape that was asked for. Asked again, it may."""
+    """A model answered, and the answer has not the shape that was asked for. Asked again, it may.
+
+    `paid`: calls, tokens and micros that it cost all the same."""
+
+    def __init__(self, detail: str, paid: tuple[int, int, int] = (0, 0, 0)) -> None:
+        super().__init__(detail)
+        self._paid = paid
+
+    @property
+    def paid(self) -> tuple[int, int, int]:
+        return self._paid
 
 
 class FatalError(TandemError):

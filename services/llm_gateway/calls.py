@@ -34,10 +34,15 @@ class Failed(Unavailable):
 
 
 class WrongShape(Failed, Misshapen):
-    """A model answered, and not what was asked for; no fault of its replica."""
+    """A model answered, and not what was asked for; no fault of its replica. `answer`: what it said."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("shape", detail, fault=False)
+        self.answer: Completion | None = None
+
+    @property
+    def paid(self) -> tuple[int, int, int]:
+        return self.spent.calls, self.spent.tokens, self.spent.micros
 
 
 @dataclass(slots=True, kw_only=True)

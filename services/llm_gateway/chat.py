@@ -13,7 +13,7 @@ from random import Random
 
 from services.llm_gateway.accounting import Counted, account, cost_of, most_of
 from services.llm_gateway.cache import Cache
-from services.llm_gateway.calls import Call, Completion, Failed, read_completion
+from services.llm_gateway.calls import Call, Completion, Failed, WrongShape, read_completion
 from services.llm_gateway.discovery import FIRST_S, Resolve, resolve
 from services.llm_gateway.grants import LEFT, Entry, Grants
 from services.llm_gateway.quotas import Quotas, SharedQuotas
@@ -91,7 +91,7 @@ class Chat:
         assemble = texts or bool(call.grant or self._recorder or call.schema)
         with Counted(call.pool):
             question = call.question() if call.grant or self._replay or self._recorder else ""
-            found = self._replay.answer(question) if self._replay else None
+            found = self._replayed(call, question)
             begun = await self._begin(call, question) if call.grant and not found else None
             if isinstance(begun, Completion):
                 found = begun
@@ -111,6 +111,8 @@ class Chat:
                                 entry = None
                         yield piece
             except BaseException as error:
+                if isinstance(error, WrongShape):
+                    self._record_wrong(question, error)
                 if entry:
                     begun_cost = Cost(calls=1, tokens=assembly.pieces) if assembly.pieces else FREE
                     self._grants.fail(call, question, entry, error, max(_spent(error), begun_cost, key=_tokens))
@@ -172,27 +174,48 @@ class Chat:
         if not (call.grant or self._replay or self._recorder or self._cache.takes(call)):
             return await self._made(call)
         question = call.question()
-        if self._replay:
-            return self._replay.answer(question)
+        replayed = self._replayed(call, question)
+        if replayed:
+            return replayed
         known = self._cache.get(call, question) if self._cache.takes(call) else None
         return replace(known, cost=FREE) if known else await self._granted(call, question)
 
     async def _granted(self, call: Call, question: str) -> Completion:
         """Made once under its grant."""
         if not call.grant:
-            completion = await self._made(call)
+            completion = await self._told(call, question)
             self._keep(call, question, completion)
             return completion
         begun = await self._begin(call, question)
         if isinstance(begun, Completion):
             return begun
         try:
-            completion = await self._made(call)
+            completion = await self._told(call, question)
         except BaseException as error:
             self._grants.fail(call, question, begun, error, _spent(error))
             raise
         self._grants.settle(call, question, begun, completion)
         self._keep(call, question, completion)
+        return completion
+
+    async def _told(self, call: Call, question: str) -> Completion:
+        """Made; what has not the shape that was asked for is recorded too."""
+        try:
+            return await self._made(call)
+        except WrongShape as error:
+            self._record_wrong(question, error)
+            raise
+
+    def _record_wrong(self, question: str, error: WrongShape) -> None:
+        if self._recorder is not None and error.answer is not None:
+            self._recorder.add(question, replace(error.answer, cost=error.spent))
+
+    def _replayed(self, call: Call, question: str) -> Completion | None:
+        """As it was recorded, with its shape; None: nothing is replayed."""
+        if self._replay is None:
+            return None
+        completion = self._replay.answer(question)
+        self._check_shape(call, completion)
         return completion
 
     async def _begin(self, call: Call, question: str) -> Entry | Completion:
@@ -255,8 +278,8 @@ class Chat:
             return
         try:
             self._shapes.check(completion.text, call.schema)
-        except Failed as error:
-            error.spent = completion.cost
+        except WrongShape as error:
+            error.spent, error.answer = completion.cost, completion
             raise
 
     def _accounted(self, pool: ServedPool, completion: Completion, first_s: float) -> Completion:

@@ -20,7 +20,8 @@ from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc, memory_pb2, memory_pb2_grpc
 from tandem.telemetry import current_traceparent
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-MISSHAPEN = ("tandem-reason", "misshapen")
+MISSHAPEN = "tandem-misshapen"
+"""Trailing metadata of a call that was answered in the wrong shape: calls, tokens and micros paid."""
 """Trailing metadata of a call that a model answered in the wrong shape."""
 
 _OPTIONS = (
@@ -82,8 +83,11 @@ class _Client:
             return InvalidError(text)
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Exhausted(details.partition(":")[0], text)
-        misshapen = MISSHAPEN in tuple(error.trailing_metadata() or ())
-        return Misshapen(text) if misshapen else Unavailable(text)
+        told = next((str(value) for name, value in error.trailing_metadata() or () if name == MISSHAPEN), None)
+        if told is None:
+            return Unavailable(text)
+        calls, tokens, micros = map(int, told.split(","))
+        return Misshapen(text, (calls, tokens, micros))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         token = ("authorization", f"Bearer {self._token}")

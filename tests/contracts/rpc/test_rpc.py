@@ -72,7 +72,7 @@ class FakeLlm:
         if request.system == "wrong":
             raise InvalidError("bad schema")
         if request.system == "shapeless":
-            raise Misshapen("shape: not JSON")
+            raise Misshapen("shape: not JSON", (1, 140, 20))
         if request.system == "full":
             raise Exhausted("queue_full", "64 calls wait")
         return ANSWER
@@ -215,8 +215,9 @@ async def test_errors_keep_their_kind(kind):
             await llm.chat(ChatRequest(tenant="t", system="none", messages=()))
         with pytest.raises(InvalidError, match="bad schema"):
             await llm.chat(ChatRequest(tenant="t", system="wrong", messages=()))
-        with pytest.raises(Misshapen, match="not JSON"):
+        with pytest.raises(Misshapen, match="not JSON") as shapeless:
             await llm.chat(ChatRequest(tenant="t", system="shapeless", messages=()))
+        assert shapeless.value.paid == (1, 140, 20)
         with pytest.raises(Exhausted) as full:
             await llm.chat(ChatRequest(tenant="t", system="full", messages=()))
         assert full.value.reason == "queue_full"

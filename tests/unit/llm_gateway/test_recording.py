@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.llm_gateway.recording import Recorder, Replay
-from tandem.errors import InvalidSettings, Refused
+from tandem.errors import InvalidSettings, Misshapen, Refused
 from tandem.model_pools import Pool
 from tests.unit.llm_gateway.served import SHAPE, call, chat_over, read, served
 
@@ -28,6 +28,25 @@ async def test_a_recorded_run_is_replayed_without_a_model(tmp_path):
     assert [(each.cost, each.model) for each in again[:4]] == [(each.cost, each.model) for each in recorded]
     assert text == streamed == last.text
     assert json.loads(events.split(b"\n\n")[0][6:])["choices"][0]["delta"]["content"] == streamed
+
+
+@pytest.mark.asyncio
+async def test_an_answer_of_the_wrong_shape_is_recorded_with_what_it_cost(tmp_path):
+    file, asked = tmp_path / "run.jsonl", call("one", grant="g", more={"response_format": SHAPE})
+    paid, told = [], []
+    async with served(text="[]", options={"recorder": Recorder(file)}) as (chat, _):
+        with pytest.raises(Misshapen) as error:
+            await chat.complete(asked)
+        paid.append(error.value.paid)
+        with pytest.raises(Misshapen):
+            await read(chat, call("streamed", more={"response_format": SHAPE}))
+    async with chat_over({"small": NOWHERE}, replay=Replay(file)) as chat:
+        for again in (chat.complete(asked), read(chat, call("streamed", more={"response_format": SHAPE}))):
+            with pytest.raises(Misshapen) as error:
+                await again
+            told.append(error.value.paid)
+    assert paid == [(1, 15, told[0][2])]
+    assert told == [*paid, *paid]
 
 
 @pytest.mark.parametrize(

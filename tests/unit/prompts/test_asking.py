@@ -65,9 +65,9 @@ async def sort(llm: Scripted, seconds: float = 5.0) -> Said[Sorted]:
         ((RIGHT,), 2, 1, 1),
         ((WRONG, RIGHT), 2, 2, 2),
         (("certainly! here it is", RIGHT), 2, 2, 2),
-        ((Misshapen("shape: not JSON"), RIGHT), 2, 2, 1),
+        ((Misshapen("shape: not JSON", (1, 5, 0)), RIGHT), 2, 2, 2),
         ((WRONG, WRONG, RIGHT), None, 2, 2),  # one chance, not two
-        ((Misshapen("shape"), Misshapen("shape")), None, 2, 0),
+        ((Misshapen("shape", (1, 5, 0)), Misshapen("shape", (1, 5, 0))), None, 2, 2),
         ((Unavailable("away"), RIGHT), None, 1, 0),
         ((WRONG, Exhausted("grant_spent", "no room")), None, 2, 1),
         ((InvalidError("the schema is none"), RIGHT), None, 1, 0),
