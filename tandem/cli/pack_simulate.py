@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +10,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tandem.cli.common import AsJson, console, print_json, quiet
+from tandem.cli.common import AsJson, console, print_json, quiet, read_settings
+from tandem.embedded.platform import own_gateway
 from tandem.embedded.rehearsal.customers import load_customers
 from tandem.embedded.rehearsal.play import PlayedPath, Write
-from tandem.embedded.rehearsal.report import MAX_PATHS, Report, every_path, of_customers
-from tandem.errors import InvalidPack
+from tandem.embedded.rehearsal.report import MAX_PATHS, Report, by_model, every_path, of_customers
+from tandem.errors import InvalidPack, Unavailable
 from tandem.packs.load import load_pack
-from tandem.packs.model import Pack
+from tandem.packs.model import Flow, Pack
 from tandem.packs.problems import unknown
+from tandem.rpc.inprocess import InProcessLlm
 
 
 def simulate(
@@ -25,21 +28,32 @@ def simulate(
     customers: Annotated[
         Path | None, typer.Option(help="Play the customers of this YAML file instead.", exists=True, dir_okay=False)
     ] = None,
+    played: Annotated[
+        int,
+        typer.Option(
+            help="Play so many customers of each procedure by the model of TANDEM_LLM_BASE_URL instead.", min=0
+        ),
+    ] = 0,
+    start: Annotated[int, typer.Option(help="With --played: the first customer's number.", min=0)] = 0,
     limit: Annotated[int, typer.Option(help="At most so many paths of a procedure.", min=1)] = MAX_PATHS,
     as_json: AsJson = False,
 ) -> None:
     """Play procedures with the planner's own judgement, tools answering by example; exit code 1 if a path ends wrongly.
 
     Without a file of customers, one is led down each branch: every answer of a tool that matters, refusals, values that the
-    customer cannot give, calls that fail.
+    customer cannot give, calls that fail. A customer played by a model has one of a few characters, by its number, and tools
+    answer by it too.
     """
     quiet()
     try:
         pack = load_pack(folder)
         if procedure and procedure not in pack.flows:
             raise InvalidPack(pack.name, [unknown(procedure, pack.flows, "procedure")])
-        reports = _reports(pack, procedure, customers, limit)
-    except InvalidPack as error:
+        if played:
+            reports = _by_model(pack, procedure, range(start, start + played))
+        else:
+            reports = _reports(pack, procedure, customers, limit)
+    except (InvalidPack, Unavailable) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     if as_json:
@@ -50,10 +64,23 @@ def simulate(
     raise typer.Exit(0 if all(report.ok for report in reports) else 1)
 
 
+def _by_model(pack: Pack, procedure: str, numbers: range) -> list[Report]:
+    settings = read_settings()
+    with asyncio.Runner() as runner:
+        gateway = own_gateway(settings)
+        try:
+            return [by_model(pack, flow, numbers, InProcessLlm(gateway), runner) for flow in _flows(pack, procedure)]
+        finally:
+            runner.run(gateway.close())
+
+
+def _flows(pack: Pack, procedure: str) -> list[Flow]:
+    return [pack.flows[procedure]] if procedure else [pack.flows[name] for name in sorted(pack.flows)]
+
+
 def _reports(pack: Pack, procedure: str, customers: Path | None, limit: int) -> list[Report]:
     if customers is None:
-        flows = [pack.flows[procedure]] if procedure else [pack.flows[name] for name in sorted(pack.flows)]
-        return [every_path(pack, flow, limit) for flow in flows]
+        return [every_path(pack, flow, limit) for flow in _flows(pack, procedure)]
     told = load_customers(customers, pack)
     return of_customers(pack, [one for one in told if procedure in ("", one.procedure)])
 
@@ -64,6 +91,8 @@ def _show(report: Report, screen: Console) -> None:
         end = f"[red]wrong: {escape(path.wrong)}[/]" if path.wrong else f"{path.outcome} ({escape(path.reason)})"
         screen.print(f"  {escape(path.name)}: {end}")
         screen.print(f"    [dim]{_steps(path, report)}[/]")
+        for line in path.said:
+            screen.print(f"    [dim]{escape(line)}[/]", highlight=False)
         for write in path.writes:
             screen.print(f"    {_write(write)}")
     reached = len(report.flow.nodes) - len(report.unreached)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import yaml
 from pydantic import Field
 
-from tandem.contracts.ticket import Choice
+from tandem.contracts.ticket import Choice, Question
 from tandem.contracts.values import Json
 from tandem.errors import InvalidPack
 from tandem.packs.examples import Outcome, slot_value
@@ -20,6 +20,10 @@ from tandem.packs.problems import Problems, at
 
 class Script(Protocol):
     """Everybody around the ticket: what the customer says, what tools answer, what the expert decides."""
+
+    def hear(self, question: Question, any_of: bool, told: Sequence[str]) -> Sequence[str]:
+        """The customer is asked, after all that they were told. Of which of its slots they speak."""
+        ...
 
     def value(self, node: str, slot: str) -> Json:
         """What the customer gives for a slot; None: they cannot say."""
@@ -71,6 +75,9 @@ class Told:
         self._pack = pack
         self._asked: dict[str, int] = {}
 
+    def hear(self, question: Question, any_of: bool, told: Sequence[str]) -> Sequence[str]:
+        return _enough(question, any_of)
+
     def _turn(self, what: str) -> int:
         self._asked[what] = self._asked.get(what, 0) + 1
         return self._asked[what]
@@ -114,6 +121,9 @@ class Led:
         """What is unusual about the path."""
         return ", ".join(labels[taken] for _, _, taken, labels in self.points if taken) or "as usual"
 
+    def hear(self, question: Question, any_of: bool, told: Sequence[str]) -> Sequence[str]:
+        return _enough(question, any_of)
+
     def _decide(self, where: str, *labels: str) -> int:
         self._visits[where] = visit = self._visits.get(where, 0) + 1
         at = len(self.points)
@@ -134,6 +144,10 @@ class Led:
 
     def outcome(self, node: str, tool: str, options: Sequence[Outcome]) -> Outcome:
         return options[self._decide(node, *(option.label for option in options))]
+
+
+def _enough(question: Question, any_of: bool) -> Sequence[str]:
+    return question.slots[:1] if any_of else question.slots
 
 
 def load_customers(file: Path, pack: Pack) -> list[Customer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,7 @@ class PlayedPath:
     nodes: list[str] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)  # the conversation, where a model played the customer
     wrong: str = ""  # empty: it ended as a procedure may
 
     def steps(self, flow: Flow) -> list[tuple[str, int]]:
@@ -150,16 +152,16 @@ class Play:
 
     def _answer(self, question: Question, ticket: Ticket) -> None:
         node = self._node_of(ticket, question.step)
+        flow_node = self._flow.nodes.get(node)
+        slots = self._script.hear(question, bool(flow_node and flow_node.any_of), self.path.replies)
         if question.kind == "slots":
-            self._give(question, node, ticket)
+            self._give(slots, node)
         elif question.choices:
             self._press(question, self._script.choice(node, question.choices))
         else:
             self._press(question, "yes" if self._script.yes(node, question.kind) else "no")
 
-    def _give(self, question: Question, node: str, ticket: Ticket) -> None:
-        flow_node = self._flow.nodes.get(node)
-        slots = question.slots[:1] if flow_node and flow_node.any_of else question.slots
+    def _give(self, slots: Sequence[str], node: str) -> None:
         given = {slot: self._script.value(node, slot) for slot in slots}
         values = [
             TypedValue(slot=slot, value=value, text=str(value), sensitive=self._pack.slots[slot].sensitive)

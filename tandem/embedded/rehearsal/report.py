@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tandem.embedded.rehearsal.customers import Customer, Expectation, Led, Told
 from tandem.embedded.rehearsal.play import Play, PlayedPath
+from tandem.embedded.rehearsal.played import Modelled
 from tandem.packs.model import Flow, Pack
+from tandem.rpc.ports import Llm
 
 MAX_PATHS = 300
 
@@ -40,6 +43,7 @@ class Report:
                 "steps": [{"node": node, "sentence": sentence} for node, sentence in path.steps(self.flow)],
                 "loops": path.loops,
                 "writes": [asdict(write) for write in path.writes],
+                **({"said": path.said} if path.said else {}),
             }
             for path in self.paths
         ]
@@ -68,6 +72,18 @@ def every_path(pack: Pack, flow: Flow, limit: int = MAX_PATHS) -> Report:
                 if option != taken[at] and at >= len(way):
                     waiting.append((*taken[:at], option))
     report.cut = bool(waiting)
+    return report
+
+
+def by_model(pack: Pack, flow: Flow, numbers: range, llm: Llm, runner: asyncio.Runner) -> Report:
+    """Customers played by a model. Raises Unavailable without one."""
+    report = Report(flow)
+    for number in numbers:
+        customer = Modelled(pack, flow, number, llm, runner)
+        path = Play(pack, flow, customer).run()
+        path.name = f"{number}: {customer.character}" + (f", {customer.usual} usual answers" if customer.usual else "")
+        path.said = customer.said
+        report.paths.append(path)
     return report
 
 

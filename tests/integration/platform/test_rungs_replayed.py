@@ -3,6 +3,7 @@ and the same comes of it; of what was not recorded the rung below answers."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,10 +30,12 @@ from tandem.chaos.model import ScriptedModel
 from tandem.chaos.plan import Model
 from tandem.contracts.tasks import AssembleCall, MakePlan, Observation, Reason, WriteProgram
 from tandem.contracts.ticket import Cost, Route
+from tandem.embedded.rehearsal.played import Modelled
 from tandem.errors import Unavailable
 from tandem.packs.compiling.compile import vocabulary
 from tandem.packs.compiling.free import FLOW, compile_free
 from tandem.packs.ingest import ingest
+from tandem.packs.load import load_pack
 from tandem.packs.model import Pack
 from tandem.packs.registry import Packs
 from tandem.rpc.inprocess import InProcessLlm
@@ -64,6 +67,7 @@ RIGHT: dict[str, Any] = {
     "title": {"title": "Blue Moon"},
     "code": {"code": programs.GOOD, "reason": "adds up"},
     "facts": {"summary": SUMMARY, "facts": [REGION]},
+    "yes": {"yes": False},
     "nodes": compiling.GOOD,
     "step": {"procedure": "hotel", "step": "hello", "parameters": {}, "confidence": 0.8},
 }
@@ -196,6 +200,13 @@ async def next_step(home: Path, llm: Llm) -> Came:
     return said.value, said.prompt, said.cost
 
 
+async def customer(home: Path, llm: Llm) -> Came:
+    pack = load_pack(compiling.CLOUD)
+    plays = Modelled(pack, pack.flows["refund"], 0, llm, asyncio.Runner())
+    said = await ask(llm, plays.question(asking("consent"), False), ACCOUNT)
+    return said.value, said.prompt, said.cost
+
+
 RUNGS: dict[str, tuple[Callable[[Path, Llm], Awaitable[Came]], str]] = {
     "router.classify": (classify, ""),
     "planner.plan": (plan, ""),
@@ -207,6 +218,7 @@ RUNGS: dict[str, tuple[Callable[[Path, Llm], Awaitable[Came]], str]] = {
     "rag_agent.answer": (grounded, ""),
     "rag_agent.rewrite": (rewritten, "rag_agent.answer"),
     "memory.note": (noted, ""),
+    "rehearsal.customer": (customer, ""),
     "compiling.flow": (compiled, ""),
     "star.step": (next_step, ""),
 }

@@ -15,6 +15,7 @@ from services.rag_agent.composition import ANSWER, AnswerInputs
 from services.rag_agent.rewriting import REWRITE, RewriteInputs
 from services.router.second_opinion import CLASSIFY, ClassifyInputs
 from tandem.bench.star.large import STEP, StepInputs
+from tandem.embedded.rehearsal.played import CUSTOMER, CustomerInputs
 from tandem.packs.compiling.free import FLOW, FlowInputs
 from tandem.prompts import Inputs, Prompt
 
@@ -47,6 +48,16 @@ CASES: list[tuple[Prompt[Any], Inputs]] = [
         ),
     ),
     (NOTE, NoteInputs(conversation=f'[{{"line": 1, "who": "customer", "text": "{HOSTILE}"}}]')),
+    (
+        CUSTOMER,
+        CustomerInputs(
+            matter="money back",
+            character="In a hurry.",
+            wanted="yes: true or false",
+            conversation=TALK,
+            options=HOSTILE,
+        ),
+    ),
     (FLOW, FlowInputs(catalogue=CATALOGUE, languages="en, zh", procedure=f"1. {HOSTILE}")),
 ]
 
