@@ -7,7 +7,7 @@ from functools import partial
 import grpc
 
 from services.memory.handlers import MemoryServicer
-from services.memory.noting import NoteTaker
+from services.memory.noting import GROUP, NoteTaker
 from services.memory.reader import EventsReader
 from services.memory.settings import MemorySettings
 from services.memory.store import MemoryStore
@@ -35,7 +35,7 @@ def build_notes(settings: MemorySettings, wiring: Wiring, store: MemoryStore) ->
     taker = NoteTaker(store, wiring.packs(), wiring.llm(), wiring.clock, settings.memory_model_s)
     return ConsumeLoop(
         wiring.bus(),
-        group="memory-notes",
+        group=GROUP,
         topics=[TICKET_EVENTS],
         handler=taker,
         policy=LoopPolicy(max_in_flight=settings.max_in_flight, ordered=False),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from services.memory.noting import GROUP as NOTES
 from services.planner.store import stored
 from tandem.bus.base import Bus
 from tandem.bus.dead_letters import REASON
@@ -93,12 +94,19 @@ async def _lags(bus: Bus, generation: str | None, report: Report) -> None:
     }
     if generation:
         readers["memory"] = (f"memory-{generation}", TICKET_EVENTS.name)
+    if await _reads(bus, NOTES, TICKET_EVENTS.name):  # it does not where no model may be asked
+        readers["memory (notes)"] = (NOTES, TICKET_EVENTS.name)
     for service, (group, topic) in readers.items():
         behind = sum([await _behind(bus, group, topic, number) for number in range(bus.partitions(topic))])
         report.lag[service] = behind
         if behind > BEHIND:
             do = f"see that {service} runs and is ready (its /readyz says what it lacks); more replicas if it is only slow"
             report.findings.append(Finding("warning", service, f"{service} is {behind} records behind on {topic}", do))
+
+
+async def _reads(bus: Bus, group: str, topic: str) -> bool:
+    """Whether the group has ever read the topic."""
+    return any([await bus.committed(group, topic, number) is not None for number in range(bus.partitions(topic))])
 
 
 async def _behind(bus: Bus, group: str, topic: str, partition: int) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tandem.bus.base import NewRecord, Outgoing
+from services.memory.noting import GROUP as NOTES
+from tandem.bus.base import NewRecord, Outgoing, TopicPartition
 from tandem.bus.dead_letters import dead_letter
 from tandem.clock import SystemClock
-from tandem.contracts.topics import TICKET_INBOX
+from tandem.contracts.topics import TICKET_EVENTS, TICKET_INBOX
 from tandem.contracts.values import partition_for
 from tandem.embedded import state
 from tandem.embedded.doctor import OVERDUE_MS, Report, examine
@@ -113,6 +114,19 @@ async def test_all_is_well(any_world: World) -> None:
     assert report.lag["planner (owner)"] == 0
     assert report.tickets["open"] >= 2
     assert report.tickets["closed"] >= 1
+
+
+@pytest.mark.asyncio
+async def test_who_takes_notes_is_told_of_once_they_have_begun(world: World) -> None:
+    events = TICKET_EVENTS.name
+    await world.bus.append(events, 0, [NewRecord("ann", b"{}") for _ in range(3)])
+    assert "memory (notes)" not in (await _examined(world)).lag
+    reader = await world.bus.consumer(NOTES, [events])
+    while not reader.assignment:
+        await reader.poll(1, 0.1)
+    await reader.commit({TopicPartition(events, 0): 1})
+    await reader.close()
+    assert (await _examined(world)).lag["memory (notes)"] == 2
 
 
 async def _nobody_owns(world: World) -> int:
