@@ -7,6 +7,7 @@ from services.planner.decide.customer import first_time
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import close_expert_task, expert_task, handover, resolve
 from services.planner.decide.questions import park
+from services.planner.decide.results import save
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, ResolveUnknown, TakeOver
 from tandem.contracts.ticket import Approval, Status, StepStatus
 
@@ -180,6 +181,9 @@ def _resolve_unknown(draft: Draft, action: ResolveUnknown) -> None:
         status="done" if action.happened else "failed",
         text=action.note,
     )
+    plan = draft.plan_of(step.id)
+    if plan is not None:
+        save(draft, step, plan, action.output)
     if action.happened:
         walk.complete(draft, step, result=action.output)
     else:

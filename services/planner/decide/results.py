@@ -111,14 +111,14 @@ def _take(draft: Draft, step: Step, plan: Plan, output: object) -> None:
         case ProgramCall():
             walk.call_for_program(draft, step, plan, output)
         case ProgramOutput():
-            _save(draft, step, plan, output.output)
+            save(draft, step, plan, output.output)
             reasoning.note(draft, step, plan, output.output)
             walk.complete(draft, programs.done(draft, step), result=output.output)
         case ProgramWritten():
             _program_written(draft, step, output)
         case _:
             fields = cast(dict[str, Json], getattr(output, "model_extra", None) or {})
-            _save(draft, step, plan, fields)
+            save(draft, step, plan, fields)
             walk.complete(draft, step, result=fields)
 
 
@@ -148,7 +148,7 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
         case "done":
             _evidence(draft, step, result)
             reading.note_call(draft, step, result.output)
-            _save(draft, step, plan, result.output)
+            save(draft, step, plan, result.output)
             reasoning.note(draft, step, plan, result.output)
             draft.event(
                 "effect_done",
@@ -163,7 +163,7 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
             walk.complete(draft, step, result=result.output)
         case "failed":
             reading.note_call(draft, step, result.output)
-            _save(draft, step, plan, result.output)
+            save(draft, step, plan, result.output)
             walk.fail(draft, step, result=result.output, error=result.error)
         case "refused":
             draft.event("refused", step=step.id, name=step.name, text=result.reason, effect=result.effect)
@@ -185,7 +185,7 @@ def _evidence(draft: Draft, step: Step, result: ToolResult) -> None:
         draft.know(dispatch.AUTHORISED, True, "tool", step.id)
 
 
-def _save(draft: Draft, step: Step, plan: Plan, output: dict[str, Json]) -> None:
+def save(draft: Draft, step: Step, plan: Plan, output: dict[str, Json]) -> None:
     """Turn a result into facts as the node says."""
     node = draft.node(step)
     for name, expression in node.save.items() if node else ():
@@ -257,7 +257,7 @@ def _answered(draft: Draft, step: Step, plan: Plan, answer: Answer) -> None:
         handover(draft, "no_answer")
         return
     if node and node.save:
-        _save(draft, step, plan, {"text": answer.text})
+        save(draft, step, plan, {"text": answer.text})
     elif walk.suggest(draft, step, plan, answer.text):
         return
     else:
@@ -359,4 +359,5 @@ def _give_up(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     elif tool and tool.writes and step.effect and step.status is StepStatus.RUNNING:
         unknown_outcome(draft, step, plan, None)
     else:
+        save(draft, step, plan, {})  # what an earlier visit was told is no answer to this one
         walk.fail(draft, step, error=reason)

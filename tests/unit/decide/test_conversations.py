@@ -7,8 +7,8 @@ import pytest
 from services.planner.decide import quarantine
 from tandem.contracts.inbox import ModelUsage, ResolveUnknown
 from tandem.contracts.ticket import Status
-from tandem.packs.model import Flow, Intent, Node, Pack, Timers
-from tests.unit.decide.world import PACK, World, text, to, tool
+from tandem.packs.model import Edge, Flow, Intent, Node, Pack, Timers
+from tests.unit.decide.world import PACK, RESET, World, text, to, tool
 
 
 def reset_until_consent(world: World) -> None:
@@ -333,6 +333,42 @@ def test_an_effect_nobody_knows_of_is_decided_by_a_person() -> None:
     assert world.last == "Done for a@b.c."
     world.result({"no": 1}, status="failed", task=call)
     assert world.t.outcome == "done"
+
+
+def test_what_an_expert_found_out_is_kept_as_the_calls_answer() -> None:
+    nodes = {**RESET.nodes, "reset": RESET.nodes["reset"].model_copy(update={"save": {"ticket": "result.number"}})}
+    nodes["tell"] = nodes["tell"].model_copy(update={"text": text("Done under {ticket}.")})
+    world = World(PACK.model_copy(update={"flows": {"reset": RESET.model_copy(update={"nodes": nodes})}}))
+    reset_until_consent(world)
+    world.say("yes", values={"yes_no": True})
+    world.result(status="unknown")
+    approval, output = world.t.approvals[-1], {"number": "R-7"}
+    world.expert(ResolveUnknown, approval=approval.id, effect=approval.effect, happened=True, output=output)
+    assert world.last == "Done under R-7."
+
+
+def test_no_answer_is_not_told_by_what_an_earlier_visit_was_told() -> None:
+    gone = (Edge(to="human", when="seen.code != 'gone'"), Edge(to="again"))
+    look = {"kind": "tool", "tool": "look", "args": {"what": "$email"}, "save": {"seen": "result"}, "on_failure": gone}
+    nodes = {
+        "look": Node.model_validate({"id": "look", "sentence": 1, "next": to("tell"), **look}),
+        "again": RESET.nodes["who"].model_copy(
+            update={"id": "again", "slots": ("email",), "forget": ("email",), "next": to("look")}
+        ),
+        "tell": Node(id="tell", kind="reply", sentence=2, text=text("Seen.")),
+        "human": RESET.nodes["human"],
+    }
+    flow = Flow(procedure="reset", intent="reset", start="again", nodes=nodes)
+    world = World(PACK.model_copy(update={"flows": {"reset": flow}}))
+    world.say("look", "reset", values={"email": "a@b.c"})
+    for email in ("a@b.c", "d@e.f"):
+        world.say(email, values={"email": email})
+        assert world.calls[-1].arguments == {"what": email}
+        if email == "a@b.c":
+            world.result({"code": "gone"}, status="failed")
+    for _ in range(3):
+        world.fail(retryable=True)
+    assert world.last == "A person goes on."
 
 
 def test_a_late_definite_result_replaces_unknown() -> None:
