@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from tandem.packs.conditions import visit_bounds
-from tandem.packs.expressions import names_in, placeholders
+from tandem.packs.expressions import evaluate, names_in, placeholders
 from tandem.packs.files import sentence_hash
 from tandem.packs.model import END, Edge, Flow, Node, Pack, Program, Tool
 from tandem.packs.paths import AUTHORISATION, IDENTITY, State, gives, states
@@ -23,6 +23,7 @@ def check_flow(pack: Pack, flow: Flow, problems: Problems) -> None:
     for node in flow.nodes.values():
         _sentence(flow, node, problems)
         _edges(flow, node, problems)
+        _failure(flow, node, problems)
         _loop(flow, node, loops, problems)
         _words(pack, flow, node, problems)
         if node.id not in reached:
@@ -84,6 +85,26 @@ def _edges(flow: Flow, node: Node, problems: Problems) -> None:
         _order(edges, node.all and key == "next", flow_place(flow, node, key), problems)
     if not any(name == END or flow.nodes[name].kind == "handover" for name in {node.id, *_following(flow, node.id)}):
         problems.error(flow_place(flow, node), "no path from here ends; lead one to `end` or to a handover")
+
+
+def _failure(flow: Flow, node: Node, problems: Problems) -> None:
+    """A call that failed was refused, or nobody answered: what is said of it must not be the same, unless it is what is said
+    anyway. Only the answer tells."""
+    reads = {"result", *node.save}
+    for edge in node.on_failure if node.tool else ():
+        if edge.when is not None and names_in(edge.when) & reads:
+            if evaluate(edge.when, {"__visits__": {}}):
+                return  # holds without an answer, and not with every one
+            continue
+        target = flow.nodes.get(edge.to)
+        anyway = any(edge.to == other.to for other in node.next)
+        if target is not None and target.kind in ("reply", "ask") and not anyway:
+            problems.warning(
+                flow_place(flow, node, "on_failure"),
+                f"{edge.to!r} is said whether {node.tool!r} refused or nobody answered; `save` the answer and lead there by "
+                "what it says (`when: order.code == 'not_found'`), with anything else to a person",
+            )
+            return
 
 
 def _order(edges: tuple[Edge, ...], every: bool, place: str, problems: Problems) -> None:

@@ -117,7 +117,7 @@ def test_failures_and_second_tries_are_what_people_did(train: list[Dialogue], ap
 
 def test_the_pack_proves_clean_and_has_the_procedures_shape(data: Path, train: list[Dialogue], tmp_path: Path) -> None:
     convert(data, train, tmp_path / PACK)
-    assert check(tmp_path / PACK) == []
+    assert [problem for problem in check(tmp_path / PACK) if problem.severity == "error"] == []
     pack = load_pack(tmp_path / PACK)
     flow = pack.flows["parcel_book"]
     assert flow.start == "ask_name"

@@ -46,6 +46,20 @@ def set_node(name: str, **fields: Any) -> Callable[[Files], None]:
     return change
 
 
+def on_failure(*edges: Any) -> Callable[[Files], None]:
+    """Where a failed change leads; `sorry` is there to be led to."""
+
+    def change(content: Files) -> None:
+        set_node("sorry", text={"en": "It cannot be changed.", "zh": "无法修改。"})(content)
+        first = nodes(content)["change"]
+        first["save"] = {"reference": "result"}
+        first["on_failure"] = edges[0] if len(edges) == 1 else list(edges)
+        if not any("sorry" in str(edge) for edge in edges):
+            del content[FLOW]["nodes"]["sorry"]
+
+    return change
+
+
 def set_file(name: str, **fields: Any) -> Callable[[Files], None]:
     return lambda content: content[name].update(fields)
 
@@ -244,6 +258,19 @@ RULES: list[tuple[str, Callable[[Files], None], str, str]] = [
         "tools: change_address",
         "needs no approval",
     ),
+    ("no answer is told as a no", on_failure("sorry"), "nodes.change.on_failure", "'sorry' is said whether"),
+    (
+        "no answer is told as another no",
+        on_failure({"to": "give_up", "when": "reference.code == 'locked'"}, {"to": "sorry"}),
+        "nodes.change.on_failure",
+        "nobody answered",
+    ),
+    (
+        "no answer is told as a no, the first time",
+        on_failure({"to": "sorry", "when": "visits('change') < 2"}, {"to": "give_up"}),
+        "nodes.change.on_failure",
+        "nobody answered",
+    ),
 ]
 
 
@@ -295,8 +322,17 @@ def parallel_join(content: Files) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [approve_first, whole_result, refused_first, any_of_alternatives, parallel_join],
-    ids=lambda change: change.__name__,
+    [
+        approve_first,
+        whole_result,
+        refused_first,
+        any_of_alternatives,
+        parallel_join,
+        on_failure("give_up"),
+        on_failure("done"),  # said anyway
+        on_failure({"to": "sorry", "when": "reference.code == 'locked'"}, {"to": "give_up"}),
+        on_failure({"to": "give_up", "when": "reference.code != 'locked'"}, {"to": "sorry"}),
+    ],
 )
 def test_what_can_be_proved_passes(tmp_path: Path, change: Callable[[Files], None]) -> None:
     content = files()
