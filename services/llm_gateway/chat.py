@@ -223,7 +223,7 @@ class Chat:
         price = self.pools[call.pool].pool.price
         while True:
             begun = await self._grants.begin(call, question, most_of(call.size, price))
-            if isinstance(begun, Entry):
+            if isinstance(begun, Entry | Completion):
                 return begun
             try:
                 return await asyncio.shield(begun)

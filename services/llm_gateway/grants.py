@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from services.llm_gateway.calls import Call, Completion, Failed
 from services.llm_gateway.shared_grants import SharedGrants
@@ -24,31 +25,25 @@ MAX_CALLS = 16
 
 @dataclass(slots=True)
 class Entry:
-    """One call under a grant: what is set aside for it, and the answer once there is one."""
+    """One call under a grant that is on its way: what is set aside for it, and who waits for its answer."""
 
     reserved: Cost
     answer: asyncio.Future[Completion]
 
 
-@dataclass(slots=True)
-class _Sum:
-    """A cost that is counted up in place: there are thousands of grants, and each call changes one four times."""
+Amount: TypeAlias = tuple[int, int, int]
+"""Calls, tokens, micros. There are thousands of grants: what they are made of is looked through by the collector."""
 
-    calls: int = 0
-    tokens: int = 0
-    micros: int = 0
-
-    def add(self, cost: Cost, times: int = 1) -> None:
-        self.calls += times * cost.calls
-        self.tokens += times * cost.tokens
-        self.micros += times * cost.micros
+NOTHING: Amount = (0, 0, 0)
 
 
 @dataclass(slots=True)
 class _Grant:
-    spent: _Sum = field(default_factory=_Sum)
-    taken: _Sum = field(default_factory=_Sum)  # spent, and set aside
-    calls: dict[str, Entry] = field(default_factory=dict)
+    """`taken`: spent, and set aside. `calls`: those on their way, and the answers of the others."""
+
+    spent: Amount = NOTHING
+    taken: Amount = NOTHING
+    calls: dict[str, Entry | Completion] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
@@ -56,12 +51,17 @@ class _Grant:
 
     def has_room(self, cost: Cost, limit: Cost) -> bool:
         """Zero sets no limit."""
-        taken = self.taken
+        calls, tokens, micros = _plus(self.taken, cost)
         return (
-            (not limit.calls or taken.calls + cost.calls <= limit.calls)
-            and (not limit.tokens or taken.tokens + cost.tokens <= limit.tokens)
-            and (not limit.micros or taken.micros + cost.micros <= limit.micros)
+            (not limit.calls or calls <= limit.calls)
+            and (not limit.tokens or tokens <= limit.tokens)
+            and (not limit.micros or micros <= limit.micros)
         )
+
+
+def _plus(amount: Amount, cost: Cost, times: int = 1) -> Amount:
+    calls, tokens, micros = amount
+    return calls + times * cost.calls, tokens + times * cost.tokens, micros + times * cost.micros
 
 
 class Grants:
@@ -72,7 +72,7 @@ class Grants:
         self._shared = shared
         self._grants: OrderedDict[str, _Grant] = OrderedDict()
 
-    async def begin(self, call: Call, question: str, estimate: Cost) -> Entry | asyncio.Future[Completion]:
+    async def begin(self, call: Call, question: str, estimate: Cost) -> Entry | Completion | asyncio.Future[Completion]:
         """A new entry to settle or release, or the answer, perhaps still to come, of the same call before it.
         Raises Exhausted when the limit has no room."""
         begun = self._begin(call, question, estimate)
@@ -85,14 +85,12 @@ class Grants:
             raise
         if known is None:
             return begun
-        self._close(call, begun, Cost())
-        begun.answer.set_result(known)
-        return begun.answer
+        self._answer(call, question, begun, known, Cost())
+        return known
 
     def settle(self, call: Call, question: str, entry: Entry, completion: Completion) -> None:
         """The call has an answer, and this is what it took."""
-        self._close(call, entry, completion.cost)
-        entry.answer.set_result(completion)
+        self._answer(call, question, entry, completion, completion.cost)
         if self._shared is not None:
             self._shared.settle(call, question, completion)
 
@@ -107,14 +105,14 @@ class Grants:
         grant = self._grants.get(call.grant_key)
         if grant is None:
             return FREE
-        spent = grant.spent
-        return Cost(calls=spent.calls, tokens=spent.tokens, micros=spent.micros)
+        calls, tokens, micros = grant.spent
+        return Cost(calls=calls, tokens=tokens, micros=micros)
 
     async def close(self) -> None:
         if self._shared is not None:
             await self._shared.close()
 
-    def _begin(self, call: Call, question: str, estimate: Cost) -> Entry | asyncio.Future[Completion]:
+    def _begin(self, call: Call, question: str, estimate: Cost) -> Entry | Completion | asyncio.Future[Completion]:
         grant = self._grants.get(call.grant_key)
         if grant is None:
             grant = self._grants[call.grant_key] = _Grant()
@@ -123,13 +121,13 @@ class Grants:
         known = grant.calls.get(question)
         if known is not None:
             telemetry.count(names.MODEL_REPEATED, "grant")
-            return known.answer
+            return known.answer if isinstance(known, Entry) else known
         if not grant.has_room(estimate, call.limit) or len(grant.calls) >= MAX_CALLS:
             telemetry.count(names.MODEL_REFUSED, "grant_spent")
             raise Exhausted("grant_spent", f"grant {call.grant} has no room for this call")
         entry = Entry(estimate, asyncio.get_running_loop().create_future())
         grant.calls[question] = entry
-        grant.taken.add(estimate)
+        grant.taken = _plus(grant.taken, estimate)
         return entry
 
     def _fail(self, call: Call, question: str, entry: Entry, error: BaseException, spent: Cost) -> None:
@@ -139,11 +137,15 @@ class Grants:
         entry.answer.set_exception(error if isinstance(error, Exception) else left)
         entry.answer.exception()  # whoever waits is told; if nobody does, that is no error
 
+    def _answer(self, call: Call, question: str, entry: Entry, completion: Completion, spent: Cost) -> None:
+        self._close(call, entry, spent)
+        self._grants[call.grant_key].calls[question] = completion
+        entry.answer.set_result(completion)
+
     def _close(self, call: Call, entry: Entry, spent: Cost) -> None:
         grant = self._grants[call.grant_key]
-        grant.taken.add(entry.reserved, -1)
-        grant.taken.add(spent)
-        grant.spent.add(spent)
+        grant.taken = _plus(_plus(grant.taken, entry.reserved, -1), spent)
+        grant.spent = _plus(grant.spent, spent)
         entry.reserved = FREE
 
     def _forget(self) -> None:

@@ -10,6 +10,8 @@ from enum import IntEnum
 
 from yarl import URL
 
+from services.llm_gateway.wire import Place
+
 OPEN_AFTER = 3
 """Failures in a row that open the breaker."""
 
@@ -82,6 +84,7 @@ class Replica:
     now: Now
     breaker: Breaker = field(init=False)
     chat_url: URL = field(init=False)
+    place: Place | None = None  # the same, with the headers of every call
     in_flight: int = 0
     waiting: int = 0
     kv_use: float = 0.0

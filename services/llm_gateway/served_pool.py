@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from services.llm_gateway.admission import Slots
 from services.llm_gateway.calls import Call, Failed
@@ -82,9 +83,9 @@ class ServedPool:
             body["stream_options"] = {"include_usage": True}
         if self.pool.vllm:
             body["cache_salt"] = self._salt(call.tenant)
-        headers = {**self._headers, "Idempotency-Key": call.grant} if call.grant else self._headers
+        more = b"Idempotency-Key: %b\r\n" % _plain(call.grant).encode("ascii") if call.grant else b""
         raw = _compact(body).encode("utf-8", "surrogatepass")
-        return Question(raw, headers, call.stream)
+        return Question(raw, self._headers, more, call.stream)
 
     async def load_adapter(self, replica: Replica, name: str) -> None:
         """Make sure that the replica has this adapter. Raises Failed or InvalidError."""
@@ -159,6 +160,11 @@ class ServedPool:
         """At least one, so that whoever waits for a pool that is away is let in, and told."""
         up = sum(not replica.silent and replica.breaker.state is not State.OPEN for replica in self.replicas)
         return max(1, up * self.pool.concurrency)
+
+
+def _plain(text: str) -> str:
+    """As a header may have it."""
+    return text if text.isascii() and text.isprintable() else quote(text, errors="surrogatepass")
 
 
 def salter(key: str) -> Salt:

@@ -15,6 +15,7 @@ import aiohttp
 from services.llm_gateway.calls import Failed
 from services.llm_gateway.replica import Replica
 from services.llm_gateway.sse import Events
+from services.llm_gateway.wire import READ_BYTES, Answer, Place, post
 from tandem.errors import InvalidError
 
 MAX_CONNECTIONS = 4_096
@@ -22,7 +23,6 @@ CONNECT_S = 2.0
 IDLE_S = 4.0
 """Shorter than vLLM keeps a connection (5 s): none is used just as it is closed."""
 
-READ_BYTES = 256 * 1024
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
@@ -36,15 +36,17 @@ NEVER = 1e9
 """Seconds beyond which a time limit would be rounded up to a whole one."""
 
 
-_WHOLE = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, ceil_threshold=NEVER)
+_LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, ceil_threshold=NEVER)
+"""`open` and a stream's own alarm do the waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is sent to a replica."""
+    """What is sent to a replica. `headers`: those of every call of its pool; `more`: lines of this one's."""
 
     body: bytes
     headers: Mapping[str, str]
+    more: bytes
     stream: bool
 
 
@@ -53,15 +55,16 @@ class Opened:
     """An answer that has begun. `first`: its first events if it is streamed, all of it if not."""
 
     replica: Replica
-    response: aiohttp.ClientResponse
+    answer: Answer
     first: bytes
     events: Events
     first_s: float
+    alarm: asyncio.TimerHandle | None = None  # rings at a stream's deadline
 
     async def more(self) -> bytes:
         """The next events, whole; none at the stream's end. Raises Failed when it is cut off or late."""
         try:
-            while chunk := await self.response.content.readany():
+            while chunk := await self.answer.content.readany():
                 if events := self.events.whole(chunk):
                     return events
         except TimeoutError as error:
@@ -72,7 +75,9 @@ class Opened:
 
     def close(self) -> None:
         """Ends the call at the replica if it has not ended."""
-        self.response.close()
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.answer.close()
 
 
 class Upstream:
@@ -102,20 +107,25 @@ class Upstream:
             ) from error
 
     async def _begin(self, replica: Replica, question: Question, deadline_s: float, began: float) -> Opened:
-        limits = _WHOLE  # `open` waits for all of it
-        if question.stream:
-            limits = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S, ceil_threshold=NEVER)
-        response = await self._open_session().post(
-            replica.chat_url, data=question.body, headers=question.headers, timeout=limits
-        )
+        session = self._open_session()
+        if replica.place is None:
+            replica.place = Place(replica.chat_url, question.headers)
+        assert session.connector is not None
+        answer = await post(session.connector, replica.place, question.body, _LIMITS, question.more)
         events = Events()
+        alarm: asyncio.TimerHandle | None = None
         try:
-            await _check_status(replica.base, response)
-            first = await (_first(response, events) if question.stream else _whole(response))
+            await _check_status(replica.base, answer)
+            if question.stream:
+                left = deadline_s - (time.monotonic() - began)
+                alarm = asyncio.get_running_loop().call_later(left, answer.content.set_exception, TimeoutError())
+            first = await (_first(answer, events) if question.stream else _whole(answer))
         except BaseException:
-            response.close()
+            if alarm is not None:
+                alarm.cancel()
+            answer.close()
             raise
-        return Opened(replica, response, first, events, time.monotonic() - began)
+        return Opened(replica, answer, first, events, time.monotonic() - began, alarm)
 
     async def post(self, url: str, body: Any, headers: Mapping[str, str], timeout_s: float) -> Any:
         """A call that is no chat: JSON in, JSON out (None where there is none). Raises Failed or InvalidError."""
@@ -165,7 +175,7 @@ def key_headers(variable: str, fallback: str = "") -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-async def _check_status(where: str, response: aiohttp.ClientResponse) -> None:
+async def _check_status(where: str, response: Answer | aiohttp.ClientResponse) -> None:
     status = response.status
     if status == 200:
         return
@@ -180,7 +190,7 @@ async def _check_status(where: str, response: aiohttp.ClientResponse) -> None:
     raise Failed(f"http_{status // 100}xx", f"{where}: HTTP {status}")
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
+async def _whole(response: Answer | aiohttp.ClientResponse) -> bytes:
     raw = b""
     while chunk := await response.content.readany():
         raw += chunk
@@ -189,7 +199,7 @@ async def _whole(response: aiohttp.ClientResponse) -> bytes:
     return raw
 
 
-async def _first(response: aiohttp.ClientResponse, events: Events) -> bytes:
+async def _first(response: Answer, events: Events) -> bytes:
     while chunk := await response.content.readany():
         if whole := events.whole(chunk):
             return whole

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import random
@@ -20,16 +21,19 @@ import uvloop
 from pydantic import BaseModel, ConfigDict
 
 from tandem.bench.gateway.http import Connection
+from tandem.bench.gateway.http2 import Channel
 from tandem.contracts.ticket import Cost
 from tandem.errors import TandemError, Unavailable
-from tandem.rpc.clients import GrpcLlm
+from tandem.rpc.chat_messages import request_to_wire
 from tandem.rpc.ports import ChatRequest
+from tandem.rpc.v1 import llm_pb2
 
 SYSTEM = "You work for the customer service of a shop. Answer in one sentence. " * 4
 QUESTION = "Where is order 1234?"
 TENANTS = ("acme", "bolt", "cask", "dune")
 GRANT_TOKENS = 10_000
 DEADLINE_S = 30.0
+SERVICE = "/tandem.rpc.v1.LlmGateway/"
 
 
 class Target(BaseModel):
@@ -123,32 +127,38 @@ class HttpCaller:
 
 
 class GrpcCaller:
-    """The platform's own client."""
+    """No more than a channel, as HttpCaller is no more than a connection: what a client of gRPC's costs is its caller's."""
 
-    def __init__(self, job: Job, client: GrpcLlm) -> None:
-        self._client = client
+    def __init__(self, job: Job, channel: Channel) -> None:
+        self._channel = channel
         self._job = job
 
     async def call(self, number: int) -> float:
-        request = ChatRequest(
-            tenant=TENANTS[number % len(TENANTS)],
-            system=SYSTEM,
-            messages=(("user", QUESTION),),
-            max_tokens=self._job.tokens,
-            grant=_grant(number),
-            limit=Cost(tokens=GRANT_TOKENS),
-            ticket=f"t{number % 64}",
-            model=self._job.model,
+        request = request_to_wire(
+            ChatRequest(
+                tenant=TENANTS[number % len(TENANTS)],
+                system=SYSTEM,
+                messages=(("user", QUESTION),),
+                max_tokens=self._job.tokens,
+                grant=_grant(number),
+                limit=Cost(tokens=GRANT_TOKENS),
+                ticket=f"t{number % 64}",
+                model=self._job.model,
+            )
         )
-        if not self._job.stream:
-            await self._client.chat(request, DEADLINE_S)
-            return time.perf_counter()
-        first_at = 0.0
-        async for _ in self._client.stream(request, DEADLINE_S):
-            first_at = first_at or time.perf_counter()
-        return first_at
+        method = "ChatStream" if self._job.stream else "Chat"
+        called = await self._channel.call(SERVICE + method, request.SerializeToString())
+        reply = _last(called.messages) if self._job.stream else llm_pb2.ChatReply.FromString(called.messages[0])
+        if not reply.text:
+            raise Unavailable("the answer is empty")
+        return called.first_at
 
     async def close(self) -> None: ...
+
+
+def _last(messages: list[bytes]) -> llm_pb2.ChatReply:
+    """The reply at a stream's end; each delta is read, as any caller would."""
+    return [llm_pb2.ChatDelta.FromString(message) for message in messages][-1].last
 
 
 _salt = random.randbytes(4).hex()
@@ -159,10 +169,10 @@ def _grant(number: int) -> str:
     return f"bench-{_salt}-{number}"
 
 
-async def run(job: Job, grpc: GrpcLlm) -> Figures:
-    """The job's figures."""
+async def run(job: Job, channel: Channel) -> Figures:
+    """The job's figures. `channel`: to the gRPC door."""
     taken = Taken()
-    workers = [GrpcCaller(job, grpc) if job.target.door == "grpc" else HttpCaller(job) for _ in range(job.workers)]
+    workers = [GrpcCaller(job, channel) if job.target.door == "grpc" else HttpCaller(job) for _ in range(job.workers)]
     begun = time.perf_counter()
     async with asyncio.timeout(job.seconds + DEADLINE_S):
         await (_paced(job, workers, taken) if job.rate else _closed(job, workers, taken))
@@ -241,19 +251,21 @@ def _at(seconds: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1_000 if ordered else 0.0
 
 
-async def _serve(grpc: GrpcLlm) -> None:
+async def _serve(channel: Channel) -> None:
     loop = asyncio.get_running_loop()
     with contextlib.closing(sys.stdin):
         while line := await loop.run_in_executor(None, sys.stdin.readline):
-            figures = await run(Job.model_validate_json(line), grpc)
+            gc.collect()
+            figures = await run(Job.model_validate_json(line), channel)
             sys.stdout.write(figures.model_dump_json() + "\n")
             sys.stdout.flush()
-    await grpc.close()
+    channel.close()
 
 
 async def main(port: int, token: str) -> None:
     """Do what stdin says until it ends; `port` and `token` are the gRPC door's."""
-    await _serve(GrpcLlm(f"127.0.0.1:{port}", token))
+    gc.disable()  # between jobs only: the generator's own pauses are no server's
+    await _serve(Channel(port, token))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,17 @@ import contextlib
 
 import pytest
 
+from services.llm_gateway.handlers import LlmServicer
 from tandem.bench.gateway import rounds
 from tandem.bench.gateway.http import Connection
+from tandem.bench.gateway.http2 import WINDOW, Channel
 from tandem.bench.gateway.load import Figures, Job, Target, run
 from tandem.bench.gateway.servers import Generator, free_port, litellm_program, stub
 from tandem.bench.gateway.stub import INSTANT, THINKING
 from tandem.errors import InvalidSettings, Unavailable
-from tandem.rpc.clients import GrpcLlm
+from tandem.rpc.ports import ChatDelta, ChatResponse
+from tandem.rpc.server import GrpcServer, Listen
+from tandem.rpc.v1 import llm_pb2_grpc
 
 
 async def ask(port, head, body=b""):
@@ -31,7 +35,7 @@ def job(port, **more):
 @pytest.mark.asyncio
 async def test_every_call_is_counted_and_timed(more):
     async with stub() as port:
-        figures = await run(job(port, **more), GrpcLlm("nowhere:1", "token"))
+        figures = await run(job(port, **more), Channel(1, "token"))
     assert figures.errors == 0
     assert figures.calls == 20 if "rate" not in more else figures.calls > 10
     assert 0 < figures.first_p50_ms <= figures.p50_ms <= figures.p99_ms
@@ -41,7 +45,7 @@ async def test_every_call_is_counted_and_timed(more):
 async def test_the_stub_thinks_before_its_first_token_and_streams_each_on_its_own():
     async with stub() as port:
         thinking = job(port, calls=3, stream=True).model_copy(update={"model": THINKING})
-        figures = await run(thinking, GrpcLlm("nowhere:1", "token"))
+        figures = await run(thinking, Channel(1, "token"))
         body = b'{"model": "stub", "max_tokens": 40, "stream": true}'
         answer = await ask(port, b"POST /v1/chat/completions HTTP/1.1\r\n", body)
     assert figures.first_p50_ms >= 20
@@ -49,16 +53,60 @@ async def test_the_stub_thinks_before_its_first_token_and_streams_each_on_its_ow
     assert answer.body.endswith(b"data: [DONE]\n\n")
 
 
+class Answering:
+    """A gateway that says its text at once."""
+
+    def __init__(self, text):
+        self.text = text
+
+    async def chat(self, request, deadline):
+        assert request.max_tokens == 40
+        return ChatResponse(text=self.text, model="m")
+
+    async def stream(self, request, deadline):
+        yield ChatDelta(text=self.text)
+        yield ChatDelta(last=ChatResponse(text=self.text, model="m"))
+
+
+@contextlib.asynccontextmanager
+async def grpc_door(token, text="word " * 40):
+    def register(server):
+        llm_pb2_grpc.add_LlmGatewayServicer_to_server(LlmServicer(Answering(text)), server)
+
+    server = GrpcServer(Listen(host="127.0.0.1", port=0, token="token"), register, ())
+    await server.start()
+    channel = Channel(server.port, token)
+    yield server.port, channel
+    channel.close()
+    await server.stop(1)
+
+
+def grpc_job(port, **more):
+    return job(port, **more).model_copy(update={"target": Target(door="grpc", port=port, token="token")})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"calls": 1_000}, {"calls": 20, "stream": True}, {"rate": 200.0, "seconds": 0.2}],
+    ids=["all at once", "streams", "paced"],
+)
 @pytest.mark.asyncio
-async def test_a_door_that_refuses_is_an_error_and_no_figure():
-    """gRPC to a port that speaks no gRPC."""
-    async with stub() as port:
-        grpc = GrpcLlm(f"127.0.0.1:{port}", "token")
-        asked = job(port, calls=2).model_copy(update={"target": Target(door="grpc", port=port, token="t")})
-        figures = await run(asked, grpc)
-        await grpc.close()
+async def test_many_calls_share_a_grpc_channel(more):
+    """What a thousand calls ask is more than a server takes before it has said that there is room again."""
+    async with grpc_door("token", text="x" * WINDOW) as (port, channel):
+        figures = await run(grpc_job(port, workers=300, **more), channel)
+    assert (figures.errors, figures.error) == (0, "")
+    assert figures.calls == more.get("calls", figures.calls) > 10
+    assert 0 < figures.first_p50_ms <= figures.p50_ms <= figures.p99_ms
+
+
+@pytest.mark.parametrize(("token", "text", "error"), [("wrong", "x", "token is missing"), ("token", "", "empty")])
+@pytest.mark.asyncio
+async def test_a_door_that_refuses_is_an_error_and_no_figure(token, text, error):
+    async with grpc_door(token, text) as (port, channel):
+        figures = await run(grpc_job(port, calls=2), channel)
     assert (figures.calls, figures.errors) == (0, 2)
-    assert "UNAVAILABLE" in figures.error
+    assert error in figures.error
 
 
 class Scripted(Generator):
