@@ -65,7 +65,8 @@ async def assemble_call(task: AssembleCall, packs: Packs, llm: Llm, policy: Mode
     call = chosen.call
     if task.judge:
         read = await asyncio.to_thread(small.judge, task, pack, call)
-        return Result(read, cost=chosen.cost, rung="small" if read != call else chosen.rung)
+        rung = "small" if read != call else chosen.rung
+        return Result(read, cost=chosen.cost, rung=rung, prompt=chosen.prompt)
     if call.missing and conversation(task):
         better = await asyncio.to_thread(small.complete, task, pack, call)
         chosen = replace(chosen, call=better, rung="small") if better != call else chosen
@@ -90,7 +91,7 @@ async def _choose(task: AssembleCall, pack: Pack, tools: Sequence[Tool], llm: Ll
         return ranked_best
     said = await ask(llm, choosing.question(task, tools), Account.of(task, policy.seconds))
     if said.value is None or said.value.confidence < pack.thresholds.interpret:
-        return replace(ranked_best, cost=said.cost)
+        return replace(ranked_best, cost=said.cost, prompt=said.prompt)
     if said.value.tool == choosing.NONE:
         return Chosen(CallProposal(reason="no tool does it, says the model"), "large", said.cost, said.prompt)
     call = _sure_by(assemble(task, pack, pack.tools[said.value.tool]), min(MODEL_CAP, said.value.confidence))
@@ -105,7 +106,7 @@ async def _with_model(task: AssembleCall, pack: Pack, chosen: Chosen, llm: Llm, 
     said = await complete(task, pack, chosen.call, llm, policy.seconds)
     cost = chosen.cost + said.cost
     if said.value is None or said.value == chosen.call:
-        return replace(chosen, cost=cost)
+        return replace(chosen, cost=cost, prompt=said.prompt or chosen.prompt)
     return Chosen(said.value, "large", cost, said.prompt)
 
 
@@ -116,7 +117,8 @@ async def write_program(task: WriteProgram, packs: Packs, llm: Llm, policy: Mode
         return Result(ProgramWritten(reason="no model is asked for programs"))
     said = await ask(llm, writing.question(task, tools, sandbox), Account.of(task, policy.write_s))
     if said.value is None:
-        return Result(ProgramWritten(reason=f"no program by a model: {said.why}"[:300]), cost=said.cost)
+        nothing = ProgramWritten(reason=f"no program by a model: {said.why}"[:300])
+        return Result(nothing, cost=said.cost, prompt=said.prompt)
     written = ProgramWritten(code=said.value.code, reason=said.value.reason)
     return Result(written, cost=said.cost, rung="large", prompt=said.prompt)
 

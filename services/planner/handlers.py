@@ -53,7 +53,7 @@ async def interpret(task: Interpret, packs: Packs, llm: Llm) -> Result:
                 return Result(near, rung="small")
     said = await ask(llm, interpretation.question(task, pack), Account.of(task, INTERPRET_SECONDS))
     if said.value is None:
-        return Result(interpretation.UNSURE, cost=said.cost)
+        return Result(interpretation.UNSURE, cost=said.cost, prompt=said.prompt)
     return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 
 
@@ -64,7 +64,8 @@ async def _propose(task: MakePlan | Reason, packs: Packs, llm: Llm, memory: Memo
         said = await ask(llm, question, Account.of(task, PLAN_SECONDS))
     if said.value is None:
         ranked = await ranking.propose(task, pack, llm)
-        return Result(ranked or planning.refused(said.why), cost=said.cost, rung="small" if ranked else "rule")
+        rung = "small" if ranked else "rule"
+        return Result(ranked or planning.refused(said.why), cost=said.cost, rung=rung, prompt=said.prompt)
     log.info("plan proposed", extra={"ticket": task.ticket, "steps": len(said.value.steps)})
     return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 

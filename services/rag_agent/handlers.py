@@ -67,7 +67,7 @@ async def answer_question(
     asked = await ask(llm, rewriting.question(task), Account.of(task, policy.rewrite_s))
     abstained = Answer(confidence=round(_support(ranked), 3))
     if asked.value is None:
-        return Result(abstained, cost=asked.cost, rung="small")
+        return Result(abstained, cost=asked.cost, rung="small", prompt=asked.prompt)
     again = await retrieve(task.model_copy(update={"question": asked.value, "recent": ()}), pack, llm, vectors, policy)
     if _support(again) < pack.thresholds.answer:
         return Result(abstained, cost=asked.cost, rung="large", prompt=asked.prompt)
@@ -111,7 +111,7 @@ async def compose(task: AnswerQuestion, pack: Pack, ranked: list[Ranked], write:
         return Result(extracted, rung="small")
     said = await write(ranked)
     if said.value is None:
-        return Result(extracted, cost=said.cost, rung="small")
+        return Result(extracted, cost=said.cost, rung="small", prompt=said.prompt)
     return Result(said.value, cost=said.cost, rung="large", prompt=said.prompt)
 
 

@@ -64,7 +64,7 @@ class SecondOpinion:
         said = await ask(self._llm(), question(text, pack), account)
         if said.value is None:
             self._after = self._clock.boot() + RETRY_S if not said.prompt else self._after
-            return routed.changed(cost=said.cost)
+            return routed.changed(route=routed.route.changed(prompt=said.prompt), cost=said.cost)
         return routed.changed(route=settled(route, said.value, said.prompt, pack), cost=said.cost)
 
 
@@ -100,12 +100,14 @@ def read(text: str, names: Sequence[str]) -> Classified:
 
 
 def settled(route: Route, said: Classified, prompt: str, pack: Pack) -> Route:
-    """The route with the model's word; one that is not sure changes nothing, "none" only what already looked out of scope."""
+    """The route with the model's word; one that is not sure changes nothing, "none" only what already looked out of scope. The
+    prompt is named either way."""
+    route = route.changed(prompt=prompt)
     if said.intent == NONE:
         if route.out_of_scope <= route.confidence:
             return route
         outside = max(route.out_of_scope, min(SURE_OF_NONE, said.confidence))
-        return route.changed(intent=None, out_of_scope=outside, rung="large", prompt=prompt)
+        return route.changed(intent=None, out_of_scope=outside, rung="large")
     confidence = round(min(said.confidence, pack.thresholds.switch - BELOW_SWITCH), 4)
     if confidence < pack.thresholds.intent:
         return route
@@ -121,5 +123,4 @@ def settled(route: Route, said: Classified, prompt: str, pack: Pack) -> Route:
         out_of_scope=0.0,
         frequency="head" if is_head(intent) else "tail",
         rung="large",
-        prompt=prompt,
     )

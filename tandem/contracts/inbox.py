@@ -64,7 +64,7 @@ class StepCompleted(StepMessage, name="step-completed"):
     output: dict[str, Json] = Field(default_factory=dict)
     cost: Cost = Cost()
     rung: str = "rule"  # which rung of the ladder did it
-    prompt: str = ""  # name, version and hash of the prompt that a model answered
+    prompt: str = ""  # name, version and hash of the prompt that a model answered, be the answer used or not
     usage: ModelUsage | None = None  # None: no model was asked
     took_ms: float = 0.0
 

@@ -64,7 +64,7 @@ class Route(Value):
     sentiment: Literal["negative", "neutral", "positive"] = "neutral"
     language: str = "en"
     rung: str = "rule"  # which rung of the ladder decided: rule, small, large
-    prompt: str = ""  # name, version and hash of the prompt that a model answered
+    prompt: str = ""  # name, version and hash of the prompt that a model answered, be the answer used or not
 
 
 class TypedValue(Value):

@@ -267,5 +267,23 @@ async def test_of_what_was_not_recorded_the_rung_below_answers(name: str, tmp_pa
     assert (prompt, cost or Cost()) == ("", Cost())
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", [name for name in RUNGS if name != "compiling.flow"])
+async def test_of_a_model_that_answers_wrongly_prompt_and_cost_are_known_all_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripted, "answer", lambda asked, wrong: WRONG)
+    model = ScriptedModel(Model(kind="model", timeouts=0, errors=0, cut=0, wrong=0), Random(1))
+    await model.start()
+    try:
+        settings = LlmGatewaySettings(llm_base_url=model.url, llm_model="scripted")
+        _, prompt, cost = await through(settings, name, tmp_path / "wrong")
+    finally:
+        await model.stop()
+    assert prompt.partition("@")[0] == name
+    assert cost is not None
+    assert cost.calls == model.did["answer"] == 2
+
+
 def test_every_prompt_is_recorded_and_replayed() -> None:
     assert set(RUNGS) == {prompt.name for prompt, _ in CASES}
