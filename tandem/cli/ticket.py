@@ -171,7 +171,8 @@ def _completes(events: TicketEvents, effect: Event) -> bool:
 
 
 def what(event: Event) -> str:
-    """An event in words. Names that are ids of messages and questions say nothing to people."""
+    """An event in words, with the rung and the prompt it came by. Names that are ids of messages and questions say nothing to
+    people."""
     name = (
         ""
         if event.kind in ("message_received", "reply_sent") or event.kind.startswith(("question", "consent"))
@@ -179,6 +180,8 @@ def what(event: Event) -> str:
     )
     parts = [event.kind.replace("_", " "), name or "", event.status or ""]
     head = " ".join(part for part in parts if part)
+    by = ", ".join(part for part in (event.rung, str(event.data.get("prompt", ""))) if part)
+    head = f"{head} ({by})" if by else head
     return f"{head}: {event.text}" if event.text else head
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +19,7 @@ from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.message import Envelope, read_body, read_envelope
 from tandem.contracts.ticket import Cost
 from tandem.contracts.values import conversation_id
+from tandem.packs.scaffold import new_pack
 from tandem.settings import Settings
 
 CONVERSATION = conversation_id("acme", "cli", "me")
@@ -62,7 +64,7 @@ def said(topic, message):
     return outgoing(topic, message.conversation, message, envelope)
 
 
-def events(version, *found, ticket="ticket-1", conversation=CONVERSATION):
+def events(version, *found, ticket="ticket-1", conversation=CONVERSATION, **more):
     return said(
         "ticket.events",
         TicketEvents(
@@ -72,12 +74,11 @@ def events(version, *found, ticket="ticket-1", conversation=CONVERSATION):
             version=version,
             turn=1,
             at=1_767_225_600_000,
-            owner="bot",
             status="working",
-            cause="tandem.routed-message.v1",
             pack="p",
             spent=Cost(calls=2, tokens=30, micros=1_500),
             events=found,
+            **{"owner": "bot", "cause": "tandem.routed-message.v1"} | more,
         ),
     )
 
@@ -133,9 +134,36 @@ def test_where_nothing_runs_it_says_what_to_do(run, tmp_path, monkeypatch):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_bad_setting_is_named(run, monkeypatch):
-    monkeypatch.setenv("TANDEM_SHARDS", "many")
-    assert "TANDEM_SHARDS" in run("topics", "list", code=1)
+@pytest.mark.parametrize(
+    ("command", "name", "value", "says"),
+    [
+        (("topics", "list"), "SHARDS", "many", "tandem: TANDEM_SHARDS: input should be a valid integer"),
+        (("run", "executor"), "MCP_SERVERS", "{bad", "tandem: TANDEM_MCP_SERVERS: must be JSON\n"),
+        (("up",), "CALL_WINDOW_MS", "soon", "tandem: TANDEM_CALL_WINDOW_MS: input should be a valid integer"),
+        (("up",), "REDIS_URL", "nonsense", "tandem: TANDEM_REDIS_URL: Redis URL must specify one of"),
+        (("topics", "apply"), "KAFKA_BOOTSTRAP_SERVERS", "host:port", "tandem: TANDEM_KAFKA_BOOTSTRAP_SERVERS: string"),
+    ],
+)
+def test_a_bad_setting_is_named_in_a_line(run, home, tmp_path, monkeypatch, command, name, value, says):
+    new_pack(tmp_path / "packs", "p")
+    monkeypatch.setenv(f"TANDEM_{name}", value)
+    error = run(*command, code=1)
+    assert error.startswith(says)
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("up", "--home", "/dev/null/x"), ("pack", "new", "x", "--root", "/dev/null")])
+def test_a_folder_that_cannot_be_is_one_line(run, monkeypatch, command):
+    monkeypatch.delenv("TANDEM_HOME", raising=False)
+    error = run(*command, code=1)
+    assert error.startswith("tandem: /dev/null")
+    assert error.count("\n") == 1
+
+
+def test_it_says_its_version_and_gives_examples(run):
+    assert run("--version").startswith("tandem ")
+    assert "\n    tandem up --example\n" in run("--help")
+    assert "\n    tandem pack check packs/my_shop\n" in run("pack", "--help")
 
 
 def test_topics(run, home):
@@ -152,11 +180,15 @@ def test_send_signs_and_waits_for_the_reply(run, home):
     assert read_body(read_envelope(record.headers).type, record.value).text() == "hello"
     assert "no reply within" in run("send", "hello", "--wait", "0.1", code=1)
     assert "unknown-channel" in run("send", "hello", "--channel", "pigeon", code=1)
+    assert "may not speak for" in run("send", "hello", "--tenant", "nobody", code=1)
+    assert "is empty" in run("send", " ", code=2)
+    assert len(on_bus(read=["customer.messages"])) == 2
 
 
 def test_a_ticket_and_its_timeline(run, home):
     on_bus(
         events(1, Event(kind="message_received", text="I forgot my password")),
+        events(3, Event(kind="step_completed", name="function_agent", rung="large", data={"prompt": "x.values@1-ab"})),
         events(
             2, Event(kind="effect_done", name="reset", sentence=4, procedure="pr", effect="e" * 36, cost=Cost(calls=1))
         ),
@@ -168,10 +200,11 @@ def test_a_ticket_and_its_timeline(run, home):
     for id in ("ticket-1", CONVERSATION, CONVERSATION[:6]):
         shown = json.loads(run("ticket", "show", id, "--timeline", "--json"))
         assert (shown["ticket"], shown["owner"], shown["spent"]["tokens"]) == ("ticket-1", "bot", 30)
-        assert [event["kind"] for event in shown["timeline"]] == ["message_received", "effect_done"]
+        assert [event["kind"] for event in shown["timeline"]] == ["message_received", "effect_done", "step_completed"]
     text = run("ticket", "show", "ticket-1", "--timeline")
     assert "pr §4" in text.replace("\n", " ")
     assert "1 call" in text
+    assert "x.values@1-ab)" in text
     assert "no ticket" in run("ticket", "show", "nobody", code=1)
 
 
@@ -186,18 +219,67 @@ def test_the_expert_queue_and_decisions(run, home):
     assert json.loads(run("expert", "show", "urg", "--json"))["arguments"] == {"n": 1}
     assert "refund" in run("expert", "show", "urg")
     assert "nothing to decide" in run("expert", "approve", "old", code=1)
-    assert "0 tasks" in run("expert", "approve", "nobody", code=1)
-    run("expert", "approve", "urgent", "--as", "ana", "--note", "fine")
-    run("expert", "reject", "urgent", "--as", "ana")
-    run("expert", "take", "low", "--as", "ana", "--reason", "mine")
-    run("expert", "reply", "low", "I am here.", "--as", "ana")
-    run("expert", "give-back", "low", "--as", "ana", "--resolved")
+    assert "no task begins with 'nobody'" in run("expert", "approve", "nobody", code=1)
+    as_ana = ("--as", "ana", "--wait", "0")
+    run("expert", "approve", "urgent", *as_ana, "--note", "fine")
+    run("expert", "reject", "urgent", *as_ana)
+    run("expert", "take", "low", *as_ana, "--reason", "mine")
+    run("expert", "reply", "low", "I am here.", *as_ana)
+    run("expert", "give-back", "low", *as_ana, "--resolved")
     found = [read_body(read_envelope(r.headers).type, r.value) for r in on_bus(read=["ticket.inbox"])]
     assert [type(one).__name__ for one in found] == ["Approve", "Reject", "TakeOver", "ExpertReply", "GiveBack"]
     approve, *_, give_back = found
     assert (approve.approval, approve.effect, approve.arguments_hash, approve.expert) == ("urgent", "e1", "h1", "ana")
     assert (give_back.resolved, give_back.conversation, give_back.ticket) == (True, CONVERSATION, "ticket-1")
     assert len({one.id for one in found}) == 5
+
+
+@pytest.fixture
+def owner():
+    """What the planner's owner would say of an action, as soon as it lies in the mailbox."""
+
+    def answers(*found, owner="expert:ana"):
+        async def work():
+            bus = connect(Settings(), SystemClock())
+            await bus.start()
+            while not any([batch async for n in range(8) async for batch in bus.read("ticket.inbox", n, 0)]):
+                await asyncio.sleep(0.01)
+            await bus.publish(
+                [events(9, *found, cause="tandem.take-over.v1", owner=owner)],
+            )
+            await bus.stop()
+
+        thread = threading.Thread(target=asyncio.run, args=(work(),))
+        thread.start()
+        return thread
+
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "says"),
+    [
+        (Event(kind="taken_over", name="ana"), 0, "taken over: ticket ticket-1, as ana"),
+        (
+            Event(kind="action_refused", name="ana", text="it belongs to expert:bob"),
+            1,
+            "refused: it belongs to expert:bob",
+        ),
+    ],
+)
+def test_an_expert_is_told_what_became_of_an_action(run, home, owner, found, code, says):
+    on_bus(task("low", kind="handover"))
+    answering = owner(Event(kind="taken_over", name="bob"), found)
+    assert says in run("expert", "take", "low", "--as", "ana", "--wait", "20", code=code)
+    answering.join()
+
+
+def test_what_another_expert_has_is_not_taken_by_chance(run, home):
+    on_bus(task("low", kind="handover"), events(1, Event(kind="taken_over", name="bob"), owner="expert:bob"))
+    assert "bob has it" in run("expert", "take", "low", "--as", "ana", "--wait", "0", code=1)
+    assert on_bus(read=["ticket.inbox"]) == []
+    run("expert", "take", "low", "--as", "ana", "--wait", "0", "--even-so")
+    assert len(on_bus(read=["ticket.inbox"])) == 1
 
 
 def letter(key, reason, origin, body=b"\xff not utf-8"):
@@ -228,6 +310,11 @@ def test_dead_letters_are_shown_and_sent_again_once(run, home):
     dry = json.loads(run("dead-letters", "redrive", "--filter", "schema", "--dry-run", "--json"))
     assert [one["id"] for one in dry["redriven"]] == ["0-1"]
     assert on_bus(read=["tasks.rag_agent"]) == []
+    assert "say which" in run("dead-letters", "redrive", code=1)
+    assert "say which" in run("dead-letters", "redrive", "--filter", "", code=1)
+    assert "no dead letter '0-7'" in run("dead-letters", "redrive", "0-1", "0-7", code=1)
+    run("dead-letters", "redrive", "0-1")
+    assert [one.key for one in on_bus(read=["tasks.rag_agent"])] == [b"k2"]
     run("dead-letters", "redrive", "--filter", "*", "--rate", "1000")
     assert json.loads(run("dead-letters", "redrive", "--filter", "*", "--json"))["redriven"] == []
     [again] = on_bus(read=["tasks.rag_agent"])
