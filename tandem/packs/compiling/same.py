@@ -26,7 +26,7 @@ def difference(one: Flow, other: Flow) -> str | None:
             return f"{pair[0]!r} against {pair[1]!r}"
         a, b = one.nodes[pair[0]], other.nodes[pair[1]]
         if _does(a, one) != _does(b, other):
-            return f"{a.id!r} does {_does(a, one)}, {b.id!r} does {_does(b, other)}"
+            return _in_words(a, one, b, other)
         for mine, theirs in ((a.next, b.next), (a.on_failure, b.on_failure)):
             targets = _outcomes(mine, theirs, one, other)
             if targets is None:
@@ -45,6 +45,19 @@ def _does(node: Node, flow: Flow) -> str:
     value["subject"] = (bool(node.consent), flow.nodes[subject].tool if subject else None)
     value["slots"], value["forget"] = sorted(node.slots), sorted(node.forget)
     return json.dumps(value, sort_keys=True)
+
+
+def _in_words(a: Node, one: Flow, b: Node, other: Flow) -> str:
+    """What the one does and the other does not."""
+    mine, theirs = json.loads(_does(a, one)), json.loads(_does(b, other))
+    if a.kind != b.kind:
+        return f"{a.id!r} ({a.kind}) against {b.id!r} ({b.kind})"
+    parts = [
+        f"{name} {json.dumps(mine[name])} against {json.dumps(theirs[name])}"
+        for name in mine
+        if mine[name] != theirs[name]
+    ]
+    return f"{a.id!r} against {b.id!r}: {', '.join(parts)}"
 
 
 def _outcomes(mine: tuple[Edge, ...], theirs: tuple[Edge, ...], one: Flow, other: Flow) -> list[tuple[str, str]] | None:

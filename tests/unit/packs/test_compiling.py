@@ -261,19 +261,19 @@ def test_wording_is_not_given_to_another_case(pack: Pack) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "says"),
     [
-        ('visits("verify") >= 3', 'visits("verify") >= 2'),
-        ("skill_group: accounts", "skill_group: billing"),
-        ("next: reset", "next: notify"),
-        ("operation: reset_password", "operation: open_port"),
+        (('visits("verify") >= 3', 'visits("verify") >= 2'), "(ask) against 'give_up' (handover)"),
+        (("skill_group: accounts", "skill_group: billing"), 'skill_group "accounts" against "billing"'),
+        (("next: reset", "next: notify"), "'reset' against 'notify': "),
+        (("operation: reset_password", "operation: open_port"), '"operation": "open_port"'),
     ],
 )
-def test_a_change_of_behaviour_is_seen(pack: Pack, change: tuple[str, str]) -> None:
+def test_a_change_of_behaviour_is_told(pack: Pack, change: tuple[str, str], says: str) -> None:
     one = read_source(CLOUD, "password_reset")
     assert change[0] in one.present
     changed = read_compiled(pack, one, one.present.replace(*change))
-    assert difference(read_compiled(pack, one, one.present), changed) is not None
+    assert says in str(difference(read_compiled(pack, one, one.present), changed))
 
 
 def test_a_new_packs_procedure_is_in_the_language(tmp_path: Path) -> None:
