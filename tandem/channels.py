@@ -91,10 +91,13 @@ class Channels(BaseModel):
         return self.entry(channel).key.get_secret_value()
 
     def verify(self, channel: str, tenant: str, headers: Iterable[Header], body: bytes) -> None:
-        """Raises Refused unless the channel may speak for the tenant and has signed the record."""
-        entry = self.entry(channel)
-        verify(headers, body, entry.key.get_secret_value())
-        if tenant not in entry.tenants:
+        """Raises Refused unless the channel has signed the record and may speak for the tenant."""
+        verify(headers, body, self.key(channel))
+        self.permit(channel, tenant)
+
+    def permit(self, channel: str, tenant: str) -> None:
+        """Raises Refused unless the channel may speak for the tenant."""
+        if tenant not in self.entry(channel).tenants:
             raise Refused("tenant-not-allowed", f"channel {channel!r} may not speak for tenant {tenant!r}")
 
     def pack_of(self, tenant: str) -> str:

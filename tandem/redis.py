@@ -66,9 +66,16 @@ class Redis:
         self.url = url
         self.round_trips = 0
         self._timeout_s = timeout_s
-        self._pool = BlockingConnectionPool.from_url(
-            url, max_connections=2, socket_timeout=None, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-        )
+        try:
+            self._pool = BlockingConnectionPool.from_url(
+                url,
+                max_connections=2,
+                socket_timeout=None,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError as error:
+            raise InvalidSettings(f"TANDEM_REDIS_URL: {error}") from None
         self._connection: AbstractConnection | None = None
         self._waiting: list[_Waiting] = []
         self._sender: asyncio.Task[None] | None = None

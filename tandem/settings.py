@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tandem.contracts.topics import Spread
+from tandem.errors import InvalidSettings
 
 
 def _channels_file(data: dict[str, Any]) -> Path:
@@ -28,7 +30,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TANDEM_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     bus: Literal["local", "kafka"] = Field("local", description="which bus adapter carries the messages")
-    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, comma-separated")
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092", pattern=r"^\S+:\d+$", description="Kafka brokers, comma-separated, each host:port"
+    )
     kafka_replication: int = Field(1, ge=1, description="replicas of a topic that `tandem topics apply` creates")
     kafka_session_s: float = Field(
         10.0, ge=1, description="a consumer silent for longer loses its partitions to others"
@@ -78,3 +82,22 @@ class Settings(BaseSettings):
     def bus_file(self) -> Path:
         """The local bus's SQLite file."""
         return self.home / "bus.sqlite"
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(kind: type[S], **given: Any) -> S:
+    """Settings from the environment and what is given. Raises InvalidSettings that names the variables, not their values."""
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        wrong = {
+            f"TANDEM_{str(one['loc'][0]).upper()}": one["msg"]
+            for one in error.errors(include_url=False, include_input=False)
+            if one["type"] != "default_factory_not_called"  # follows from another that is wrong
+        }
+        raise InvalidSettings("; ".join(f"{name}: {why[0].lower()}{why[1:]}" for name, why in wrong.items())) from None
+    except SettingsError as error:
+        found = re.search(r'field "(\w+)"', str(error))
+        raise InvalidSettings(f"TANDEM_{found.group(1).upper() if found else '*'}: must be JSON") from None

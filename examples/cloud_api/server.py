@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,18 +35,18 @@ async def serve(db: Path, host: str, port: int, diagnosis_ms: int, customers: in
 
 @asynccontextmanager
 async def running(db: Path, port: int = 0, diagnosis_ms: int = 2_000) -> AsyncIterator[str]:
-    """The API in this event loop, on a free port if none is given. Yields its base URL."""
+    """The API in this event loop, on a free port if none is given. Yields its base URL. Raises OSError if it is taken."""
+    listening = socket.create_server(("127.0.0.1", port))
     store = Store(db, diagnosis_ms=diagnosis_ms)
     server = _QuietServer(_config(create_app(store), "127.0.0.1", port))
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listening]))
     try:
         while not server.started:
             if serving.done():
                 await serving
-                raise RuntimeError(f"the cloud API did not start on port {port}; is it in use?")
+                raise RuntimeError(f"the cloud API did not start on port {port}")
             await asyncio.sleep(0.01)
-        bound = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{bound}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         await serving

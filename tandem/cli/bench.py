@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tandem import telemetry
-from tandem.cli.common import AsJson, console, print_json, quiet, read_settings
-from tandem.settings import Settings
+from tandem.cli.common import AsJson, console, print_json, quiet
+from tandem.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from tandem.bench.star.decisions_run import Wanted
@@ -44,7 +44,7 @@ def own_home(bus: str) -> Iterator[Settings]:
         os.environ.setdefault("TANDEM_LOG_LEVEL", "WARNING")
         os.environ.setdefault("TANDEM_SHARDS", "8")
         os.environ.setdefault("TANDEM_WORK_PARTITIONS", "4")
-        settings = read_settings()
+        settings = read_settings(Settings)
         telemetry.configure(settings, "tandem", None if settings.otlp_endpoint else telemetry.Forgotten())
         try:
             yield settings
@@ -60,7 +60,7 @@ def pipeline(
     broker_pid: Annotated[int | None, typer.Option(help="Count this process's time as the broker's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a synthetic ticket costs: latency, throughput, CPU by part, messages, Redis round trips."""
+    """What a synthetic ticket costs the platform. Latency, throughput, CPU by part, messages, Redis round trips."""
     from tandem.bench.pipeline import measure
 
     with own_home(bus) as settings:
@@ -105,7 +105,7 @@ def star(
     ] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Dialogues that people wrote elsewhere: the platform's decisions, or the whole platform, judged by what was recorded."""
+    """Dialogues that people wrote elsewhere, judged as recorded. The platform's decisions, or the whole platform."""
     chosen = [task for task in tasks.split(",") if task]
     if mode == "free" and (brains or report):
         raise typer.BadParameter("--brains and --report are of --mode decisions; leave them, or the mode, out")
@@ -164,7 +164,7 @@ def star_unseen(
     rounds: Annotated[int, typer.Option(min=1, help="How many of the procedures, evenly over all.")] = 22,
     as_json: AsJson = False,
 ) -> None:
-    """Train without a procedure, decide under it, and go on with the next one. Long."""
+    """Train without a procedure, decide under it; then the next. Long."""
     from tandem.bench.star.unseen import measure_unseen
     from tandem.embedded.sentences import Sentences
 
@@ -193,7 +193,7 @@ def tau(
     report: Annotated[Path | None, typer.Option(help="Also write a page with tables.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Customers with a brief, tools over a database: which writes are made, and is the database as it should be in the end?
+    """Customers with a brief, tools over a database. Which writes are made, and is the database as it should be in the end?
 
     With a model endpoint set (TANDEM_LLM_BASE_URL, TANDEM_LLM_MODEL) it plans, and plays the customers; else both go by rules.
     """
@@ -228,7 +228,7 @@ def rag(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sections, pages, answers and API operations found for questions about real documents. The first run embeds them."""
+    """What is found for questions about real documents. Sections, pages, answers, API operations; the first run embeds."""
     from tandem.bench.rag.run import measure
 
     quiet()
@@ -260,7 +260,7 @@ def routing(
     models: Annotated[Path | None, typer.Option(help="Folder of a trained intent model.", exists=True)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What messages are about: accuracy, recall of what is out of scope, CPU time."""
+    """What messages are about. Accuracy, recall of what is out of scope, CPU time."""
     from tandem.bench.routing import measure
     from tandem.bench.star.decisions_run import CACHE
     from tandem.embedded.sentences import Sentences
@@ -288,7 +288,7 @@ def gateway(
     seconds: Annotated[float, typer.Option(min=0.5, help="Of each measurement at a load.")] = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """What the gateway adds to a model call, at both its doors, against a stub of a model that answers at once."""
+    """What the gateway adds to a model call. At both its doors, against a stub of a model that answers at once."""
     from tandem.bench.gateway.rounds import measure
 
     quiet()
@@ -310,7 +310,7 @@ def gate(
     new: Annotated[Path, typer.Argument(help="The run to judge.", exists=True)],
     as_json: AsJson = False,
 ) -> None:
-    """Whether a new run may ship; exit code 1 if a rate fell by more than chance explains (95 %)."""
+    """Whether a new run may ship. Exit code 1 if a rate fell by more than chance explains (95 %)."""
     from tandem.bench.gate import compare
 
     changes = compare(*(json.loads(file.read_text(encoding="utf-8")) for file in (baseline, new)))

@@ -46,10 +46,10 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
 ) -> None:
-    """The planner's decisions, all agents and the executor's policies, with a model that answers nonsense, in wrong shapes, or in
-    the right one with the worst it can say; poisoned passages and tools' answers. Exit code 1 if a call was permitted that nobody
-    had a right to, or a reply told the customer's secret; 3 if it ended before, by Ctrl-C, SIGTERM or the death of a worker:
-    what was played until then is told, and at which ticket to go on."""
+    """Tickets whose model means ill. The planner's decisions, all agents and the executor's policies, with a model that
+    answers nonsense, in wrong shapes, or in the right one with the worst it can say; poisoned passages and tools' answers.
+    Exit code 1 if a call was permitted that nobody had a right to, or a reply told the customer's secret; 3 if it ended
+    before, by Ctrl-C, SIGTERM or the death of a worker: what was played until then is told, and at which ticket to go on."""
     wanted = Wanted(pack, tickets, start, data, workers or len(os.sched_getaffinity(0)))
     found = _played(wanted, report)
     if as_json:

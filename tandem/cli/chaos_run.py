@@ -33,7 +33,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Of what is left to chance.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Start everything, let customers come, do what the plan says to the platform, and judge what crossed its edges.
+    """A plan of faults on real processes, Kafka and Redis. Customers come, and what crossed the edges is judged.
 
     Exit code 0 only if nothing was lost, done twice, or written by a former owner.
     """

@@ -25,8 +25,8 @@ def command(
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
 ) -> None:
-    """All services in one process under a virtual clock; crashes, freezes, lost and doubled messages and a forgetful Redis
-    by the seed. Exit code 1 if one of the twelve invariants did not hold; the same seed plays the same run again."""
+    """All services under a virtual clock, with faults by the seed. Crashes, freezes, lost and doubled messages, a forgetful
+    Redis. Exit code 1 if one of the twelve invariants did not hold; the same seed plays the same run again."""
     columns = (TextColumn("seeds"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("seeds", total=seeds)

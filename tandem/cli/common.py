@@ -13,13 +13,12 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
-from pydantic import ValidationError
 from rich.console import Console
 
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidSettings
 from tandem.redis import Redis
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 from tandem.wiring import Wiring
 
 T = TypeVar("T")
@@ -27,19 +26,10 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
 
-def read_settings(kind: type[Settings] = Settings) -> Settings:
-    """Settings from the environment. Raises InvalidSettings that names the variables."""
-    try:
-        return kind()
-    except ValidationError as error:
-        wrong = "; ".join(f"TANDEM_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        raise InvalidSettings(wrong) from None
-
-
 @asynccontextmanager
 async def connected() -> AsyncIterator[Wiring]:
     """A started bus. Raises InvalidSettings when the local bus has no file yet."""
-    settings = read_settings()
+    settings = read_settings(Settings)
     if settings.bus == "local" and not settings.bus_file.exists():
         raise InvalidSettings(
             f"nothing runs in {settings.home}: start it with `tandem up`, say where with TANDEM_HOME, "
@@ -92,6 +82,14 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 def quiet() -> None:
     """Only warnings, on stderr."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it complains of is raised, and said once
+
+
+def not_empty(value: str) -> str:
+    """Of an argument: an empty variable of a script is a mistake. Raises typer.BadParameter."""
+    if not value.strip():
+        raise typer.BadParameter("is empty")
+    return value
 
 
 def print_json(value: Any) -> None:

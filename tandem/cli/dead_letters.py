@@ -104,18 +104,27 @@ def show(id: Annotated[str, typer.Argument(help="As `list` gives it, e.g. 0-12."
 
 @app.command()
 def redrive(
-    filter: Filter,
+    ids: Annotated[list[str] | None, typer.Argument(help="As `list` gives them; or say which with --filter.")] = None,
+    filter: Filter = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, send nothing.")] = False,
     rate: Annotated[float, typer.Option(help="At most this many a second.", min=0.1, max=10_000)] = 50.0,
     again: Annotated[bool, typer.Option("--again", help="Also what was sent again before.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to the topic they came from, as they were. What was sent again before is left out."""
+    wanted = frozenset(ids or ())
+    if bool(wanted) == bool(filter):
+        raise InvalidSettings("say which: ids as `tandem dead-letters list` gives them, or --filter REASON; '*' is all")
 
     async def work(wiring: Wiring) -> list[Letter]:
         bus = wiring.bus()
+        every = [letter async for letter in letters(bus, filter)]
+        if unknown := wanted - {letter.id for letter in every}:
+            raise InvalidSettings(
+                f"there is no dead letter {min(unknown)!r}; `tandem dead-letters list` says which there are"
+            )
         done = set() if again else await _redriven(bus)
-        chosen = [letter async for letter in letters(bus, filter) if letter.id not in done]
+        chosen = [letter for letter in every if letter.id not in done and (not wanted or letter.id in wanted)]
         if not dry_run:
             for letter in chosen:
                 await bus.publish([_again(letter), _mark(letter)])

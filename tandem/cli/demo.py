@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tandem import telemetry
-from tandem.cli.common import AsJson, print_json, quiet, read_settings
+from tandem.cli.common import AsJson, print_json, quiet
 from tandem.cli.up import example_system
 from tandem.embedded import show
 from tandem.embedded.case import Onlooker
@@ -28,7 +28,7 @@ from tandem.embedded.player import Played, Player
 from tandem.errors import InvalidSettings
 from tandem.packs.model import Pack
 from tandem.packs.scenarios import Scenario, load_scenarios
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 
 AT_ONCE = 8
 DIAGNOSIS_MS = 1_200

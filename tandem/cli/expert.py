@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import getpass
 import uuid
+from collections.abc import Sized
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from tandem.cli.common import AsJson, console, day_text, print_json, run
-from tandem.cli.scan import messages
-from tandem.contracts.events import ExpertTask, TicketEvents
+from tandem.cli.common import AsJson, console, day_text, not_empty, print_json, run
+from tandem.cli.scan import awaited, end_for, messages
+from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, ResolveUnknown, TakeOver
+from tandem.contracts.message import Message
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_EVENTS, TICKET_INBOX
-from tandem.errors import InvalidSettings
+from tandem.errors import InvalidSettings, Refused
 from tandem.sending import sent_by
 from tandem.wiring import Wiring
 
 app = typer.Typer(no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(help="A task of the queue, or the beginning of its id.")]
-TicketId = Annotated[str, typer.Argument(help="A task, ticket or conversation, or the beginning of its id.")]
+Id = Annotated[str, typer.Argument(callback=not_empty, help="A task of the queue, or the beginning of its id.")]
+TicketId = Annotated[
+    str, typer.Argument(callback=not_empty, help="A task, ticket or conversation, or the beginning of its id.")
+]
 Me = Annotated[str, typer.Option("--as", help="The expert's name.", envvar="TANDEM_EXPERT")]
 Note = Annotated[str, typer.Option(help="Why.")]
 
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for what becomes of it; 0: do not wait.")]
+
+WAIT_S = 5.0
+REFUSED = ("action_refused", "approval_refused")
 DECIDABLE = ("approve", "unknown_outcome", "suggestion")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An expert's action, and the event that says what became of it, if one came in time."""
+
+    action: ExpertAction
+    outcome: Event | None
 
 
 @app.command()
@@ -57,7 +74,7 @@ def queue(
 
 @app.command()
 def show(id: Id, as_json: AsJson = False) -> None:
-    """One task: what is asked, with which arguments, by which sentence, and the last lines of the conversation."""
+    """One task: what is asked, with which arguments, and why. With the last lines of the conversation."""
 
     async def work(wiring: Wiring) -> ExpertTask:
         return await task_of(wiring, id)
@@ -75,10 +92,10 @@ def show(id: Id, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def approve(id: Id, me: Me = "", note: Note = "", as_json: AsJson = False) -> None:
-    """Permit exactly the call the task names; its arguments are bound by their hash."""
+def approve(id: Id, me: Me = "", note: Note = "", wait: Wait = WAIT_S, as_json: AsJson = False) -> None:
+    """Permit exactly the call the task names. Its arguments are bound by their hash."""
 
-    async def work(wiring: Wiring) -> ExpertAction:
+    async def work(wiring: Wiring) -> Told:
         task = await task_of(wiring, id, DECIDABLE)
         action = Approve(
             **_about(task, me),
@@ -87,18 +104,18 @@ def approve(id: Id, me: Me = "", note: Note = "", as_json: AsJson = False) -> No
             arguments_hash=task.arguments_hash or "",
             note=note,
         )
-        return await _send(wiring, action)
+        return await _send(wiring, action, wait)
 
     _report(run(work), as_json)
 
 
 @app.command()
-def reject(id: Id, me: Me = "", note: Note = "", as_json: AsJson = False) -> None:
+def reject(id: Id, me: Me = "", note: Note = "", wait: Wait = WAIT_S, as_json: AsJson = False) -> None:
     """Refuse the call the task names."""
 
-    async def work(wiring: Wiring) -> ExpertAction:
+    async def work(wiring: Wiring) -> Told:
         task = await task_of(wiring, id, DECIDABLE)
-        return await _send(wiring, Reject(**_about(task, me), approval=task.id, note=note))
+        return await _send(wiring, Reject(**_about(task, me), approval=task.id, note=note), wait)
 
     _report(run(work), as_json)
 
@@ -109,38 +126,54 @@ def resolve(
     happened: Annotated[bool, typer.Option("--happened/--did-not-happen", help="What you found out.")],
     me: Me = "",
     note: Note = "",
+    wait: Wait = WAIT_S,
     as_json: AsJson = False,
 ) -> None:
     """Say whether an effect of unknown outcome happened."""
 
-    async def work(wiring: Wiring) -> ExpertAction:
+    async def work(wiring: Wiring) -> Told:
         task = await task_of(wiring, id, ("unknown_outcome",))
         action = ResolveUnknown(
             **_about(task, me), approval=task.id, effect=task.effect or "", happened=happened, note=note
         )
-        return await _send(wiring, action)
+        return await _send(wiring, action, wait)
 
     _report(run(work), as_json)
 
 
 @app.command()
-def take(id: TicketId, me: Me = "", reason: Note = "", as_json: AsJson = False) -> None:
+def take(
+    id: TicketId,
+    me: Me = "",
+    reason: Note = "",
+    even_so: Annotated[bool, typer.Option("--even-so", help="Also from another expert who has it.")] = False,
+    wait: Wait = WAIT_S,
+    as_json: AsJson = False,
+) -> None:
     """Take a ticket over; the customer is told."""
 
-    async def work(wiring: Wiring) -> ExpertAction:
-        return await _send(wiring, TakeOver(**await _ticket(wiring, id, me), reason=reason))
+    async def work(wiring: Wiring) -> Told:
+        about = await _ticket(wiring, id, me)
+        owner = await _owner(wiring, about["conversation"])
+        if owner not in ("bot", f"expert:{about['expert']}") and not even_so:
+            raise Refused("taken", f"{owner.removeprefix('expert:')} has it; with --even-so you take it all the same")
+        return await _send(wiring, TakeOver(**about, reason=reason), wait)
 
     _report(run(work), as_json)
 
 
 @app.command()
 def reply(
-    id: TicketId, text: Annotated[str, typer.Argument(help="What you write.")], me: Me = "", as_json: AsJson = False
+    id: TicketId,
+    text: Annotated[str, typer.Argument(callback=not_empty, help="What you write.")],
+    me: Me = "",
+    wait: Wait = WAIT_S,
+    as_json: AsJson = False,
 ) -> None:
     """Answer the customer of a ticket you have taken over."""
 
-    async def work(wiring: Wiring) -> ExpertAction:
-        return await _send(wiring, ExpertReply(**await _ticket(wiring, id, me), text=text))
+    async def work(wiring: Wiring) -> Told:
+        return await _send(wiring, ExpertReply(**await _ticket(wiring, id, me), text=text), wait)
 
     _report(run(work), as_json)
 
@@ -151,12 +184,13 @@ def give_back(
     me: Me = "",
     reason: Note = "",
     resolved: Annotated[bool, typer.Option("--resolved", help="The matter is settled.")] = False,
+    wait: Wait = WAIT_S,
     as_json: AsJson = False,
 ) -> None:
     """Give a ticket back to the platform; the customer is told."""
 
-    async def work(wiring: Wiring) -> ExpertAction:
-        return await _send(wiring, GiveBack(**await _ticket(wiring, id, me), reason=reason, resolved=resolved))
+    async def work(wiring: Wiring) -> Told:
+        return await _send(wiring, GiveBack(**await _ticket(wiring, id, me), reason=reason, resolved=resolved), wait)
 
     _report(run(work), as_json)
 
@@ -171,7 +205,7 @@ async def task_of(wiring: Wiring, id: str, kinds: tuple[str, ...] = ()) -> Exper
     """The one task whose id begins so. Raises InvalidSettings if there is none, several, or one of another kind."""
     found = [task for task in await tasks(wiring) if task.id.startswith(id)]
     if len(found) != 1:
-        raise InvalidSettings(f"{len(found)} tasks begin with {id!r}; `tandem expert queue` says which there are")
+        raise InvalidSettings(f"{_count(found, 'task')} with {id!r}; `tandem expert queue --all` says which there are")
     [task] = found
     if kinds and (task.kind not in kinds or task.state != "open"):
         raise InvalidSettings(f"task {task.id} is {task.state} and of kind {task.kind}: there is nothing to decide")
@@ -191,9 +225,13 @@ async def _ticket(wiring: Wiring, id: str, me: str) -> dict[str, Any]:
     )
     found = {event.conversation: event for _, event in events}
     if len(found) != 1:
-        raise InvalidSettings(f"{len(found)} tickets begin with {id!r}; `tandem tail --from-start` shows them")
+        raise InvalidSettings(f"{_count(found, 'ticket')} with {id!r}; `tandem tail --from-start` shows them")
     [event] = found.values()
     return _about(event, me)
+
+
+def _count(found: Sized, what: str) -> str:
+    return f"{len(found)} {what}s begin" if found else f"no {what} begins"
 
 
 def _about(source: ExpertTask | TicketEvents, me: str) -> dict[str, Any]:
@@ -206,13 +244,51 @@ def _about(source: ExpertTask | TicketEvents, me: str) -> dict[str, Any]:
     }
 
 
-async def _send(wiring: Wiring, action: ExpertAction) -> ExpertAction:
-    await wiring.bus().publish([sent_by("console", TICKET_INBOX.name, action, action.id, wiring.clock.now())])
-    return action
+async def _owner(wiring: Wiring, conversation: str) -> str:
+    """Whose the conversation's ticket is, by its latest event."""
+    events = await messages(
+        wiring.bus(), TICKET_EVENTS.name, TicketEvents, lambda one: one.conversation == conversation, conversation
+    )
+    return events[-1][1].owner if events else "bot"
 
 
-def _report(action: ExpertAction, as_json: bool) -> None:
+async def _send(wiring: Wiring, action: ExpertAction, wait: float) -> Told:
+    """Send it, and wait for what becomes of it: another may have been faster."""
+    bus, conversation = wiring.bus(), action.conversation
+    start = await end_for(bus, TICKET_EVENTS.name, conversation)
+    await bus.publish([sent_by("console", TICKET_INBOX.name, action, action.id, wiring.clock.now())])
+
+    def wanted(message: Message) -> bool:
+        return isinstance(message, TicketEvents) and _outcome(action, message) is not None
+
+    found = await awaited(bus, TICKET_EVENTS.name, conversation, start, wanted, wait) if wait else None
+    return Told(action, _outcome(action, found) if isinstance(found, TicketEvents) else None)
+
+
+def _outcome(action: ExpertAction, found: TicketEvents) -> Event | None:
+    """What the decision that an action caused says of it; None if it is another's."""
+    if found.conversation != action.conversation or found.cause != action.TYPE:
+        return None
+    mine = (event for event in found.events if event.name == action.expert)
+    said = (
+        event for event in found.events if event.kind == "reply_sent" and event.text == getattr(action, "text", None)
+    )
+    return next(mine, None) or next(said, None)
+
+
+def _report(told: Told, as_json: bool) -> None:
+    """Say what became of the action; exit code 1 if it was refused."""
+    action, outcome = told.action, told.outcome
+    refused = outcome is not None and outcome.kind in REFUSED
     if as_json:
-        print_json({"sent": action.TYPE, **action.model_dump(mode="json")})
-    else:
-        typer.echo(f"{type(action).__name__} sent for ticket {action.ticket} as {action.expert}")
+        became = None if outcome is None else {"kind": outcome.kind, "text": outcome.text}
+        print_json({"sent": action.TYPE, **action.model_dump(mode="json"), "outcome": became})
+    if outcome is None:
+        typer.echo(
+            f"{type(action).__name__} sent; see `tandem ticket show {action.ticket}` for what becomes of it", err=True
+        )
+    elif refused:
+        typer.echo(f"tandem: refused: {outcome.text}", err=True)
+    elif not as_json:
+        typer.echo(f"{outcome.kind.replace('_', ' ')}: ticket {action.ticket[:8]}, as {action.expert}")
+    raise typer.Exit(1 if refused else 0)

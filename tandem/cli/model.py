@@ -36,7 +36,7 @@ def serve(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """One replica of a pool: a vLLM engine with the flags under the pool's `engine`, after vLLM's own check of them.
+    """One replica of a pool: a vLLM engine with the pool's flags. They stand under its `engine`; vLLM checks them first.
 
     It listens until SIGTERM, in the process that this command was. The replicas' key comes from the variable that the
     pool's api_key_env names. Exit code 2: vLLM refused the arguments.

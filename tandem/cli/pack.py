@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from tandem.channels import load_channels
-from tandem.cli.common import quiet, read_settings
+from tandem.cli.common import quiet
 from tandem.cli.pack_compile import compile_
 from tandem.cli.pack_simulate import simulate
 from tandem.cli.up import example_system
@@ -35,7 +35,7 @@ from tandem.packs.load import load_pack
 from tandem.packs.problems import Problem
 from tandem.packs.scaffold import new_pack
 from tandem.rpc.inprocess import InProcessLlm
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 from tandem.wiring import Wiring
 
 app = typer.Typer(help="Make, check and ingest packs.", no_args_is_help=True)
@@ -67,7 +67,7 @@ def check(
         bool, typer.Option("--fix-hashes", help="First write the sentences' hashes: you have read what changed.")
     ] = False,
 ) -> None:
-    """Prove that the pack keeps its promises on every path; exit code 1 if it does not."""
+    """Prove that the pack keeps its promises on every path. Exit code 1 if it does not."""
     if fix:
         for path in fix_hashes(folder):
             typer.echo(f"{path}: sentence hashes written", err=True)
@@ -87,9 +87,9 @@ def ingest(
     tenant: Annotated[str, typer.Option(help="For this tenant; by default every tenant that has the pack.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Bring the pack's knowledge into Qdrant: what changed is written, what is gone is deleted."""
+    """Bring the pack's knowledge into Qdrant. What changed is written, what is gone is deleted."""
     quiet()
-    settings = read_settings()
+    settings = read_settings(Settings)
     reports = uvloop.run(_ingest(settings, folder, tenant))
     if as_json:
         json.dump({name: asdict(report) for name, report in reports.items()}, sys.stdout)
@@ -138,7 +138,7 @@ def train(
     folder: Folder,
     as_json: AsJson = False,
 ) -> None:
-    """Train the pack's small models from its examples and its recorded dialogues (dialogues/*.jsonl), into models/."""
+    """Train the pack's small models, into models/. From its examples and its recorded dialogues (dialogues/*.jsonl)."""
     from tandem.brains.learning.pack import train_pack
     from tandem.embedded.sentences import Sentences
 
@@ -175,12 +175,12 @@ def try_(
     example: Annotated[bool, typer.Option("--example", help="Also serve the example business system.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Talk to the pack as a customer, with the whole platform behind it, in a home of its own that is removed."""
+    """Talk to the pack as a customer. The whole platform is behind it, in a home of its own that is removed."""
     load_pack(folder)
     quiet()
     with tempfile.TemporaryDirectory(prefix="tandem-try-") as home:
         os.environ.update(TANDEM_HOME=home, TANDEM_PACKS=str(folder.resolve().parent))
-        case = uvloop.run(_try(read_settings(), folder.resolve().name, say or [], example, as_json))
+        case = uvloop.run(_try(read_settings(Settings), folder.resolve().name, say or [], example, as_json))
     if as_json:
         replies = [reply.model_dump(mode="json") for reply in case.replies]
         json.dump({"status": case.status, "replies": replies}, sys.stdout)

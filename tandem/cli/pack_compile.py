@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
-from tandem.cli.common import AsJson, print_json, quiet, read_settings
+from tandem.cli.common import AsJson, print_json, quiet
 from tandem.embedded.compiling import compile_free_here
 from tandem.errors import InvalidError, Unavailable
 from tandem.packs.compiling.compile import NotInLanguage, Source, compile_words, read_source, vocabulary
 from tandem.packs.compiling.verdict import Verdict, judge
 from tandem.packs.model import Pack
+from tandem.settings import Settings, read_settings
 
 Folder = Annotated[Path, typer.Argument(help="The pack's folder.", exists=True, file_okay=False)]
 
@@ -32,7 +33,7 @@ def compile_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compile procedures to flows whose every node names its sentence; exit code 1 if one cannot be, or may not be released.
+    """Compile procedures to flows whose nodes name their sentences. Exit code 1 if one cannot be, or may not be released.
 
     Sentences are in the controlled language of docs/agents.md. Nothing is written without --write.
     """
@@ -68,7 +69,7 @@ def _compiled(pack: Pack, source: Source, model: bool) -> Verdict | str:
 
 def _by_model(pack: Pack, source: Source, why: str) -> Verdict | str:
     try:
-        return compile_free_here(read_settings(), pack, source)
+        return compile_free_here(read_settings(Settings), pack, source)
     except Unavailable as error:
         return f"{why}\nand no model could be asked ({error}); write these sentences in the forms above, or set an endpoint"
     except InvalidError as error:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tandem.cli.common import AsJson, console, print_json, quiet, read_settings
+from tandem.cli.common import AsJson, console, print_json, quiet
 from tandem.embedded.platform import own_gateway
 from tandem.embedded.rehearsal.customers import load_customers
 from tandem.embedded.rehearsal.play import PlayedPath, Write
@@ -20,6 +20,7 @@ from tandem.packs.load import load_pack
 from tandem.packs.model import Flow, Pack
 from tandem.packs.problems import unknown
 from tandem.rpc.inprocess import InProcessLlm
+from tandem.settings import Settings, read_settings
 
 
 def simulate(
@@ -65,7 +66,7 @@ def simulate(
 
 
 def _by_model(pack: Pack, procedure: str, numbers: range) -> list[Report]:
-    settings = read_settings()
+    settings = read_settings(Settings)
     with asyncio.Runner() as runner:
         gateway = own_gateway(settings)
         try:

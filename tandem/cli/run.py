@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tandem.cli.common import read_settings
 from tandem.contracts.topics import SERVICES
 from tandem.errors import InvalidSettings
 from tandem.service import Service
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 from tandem.wiring import Wiring
 
 

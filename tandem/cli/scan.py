@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
@@ -45,6 +46,29 @@ async def messages(
         if read_record is not None and isinstance(read_record[1], kind) and keep(read_record[1]):
             found.append((record, read_record[1]))
     return sorted(found, key=lambda pair: pair[0].timestamp)
+
+
+async def awaited(
+    bus: Bus, topic: str, conversation: str, start: int, wanted: Callable[[Message], bool], seconds: float
+) -> Message | None:
+    """The first message from `start` on, in the conversation's partition, that is wanted; None if it does not come in time."""
+    partition = partition_for(conversation, bus.partitions(topic))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                async for batch in bus.read(topic, partition, start):
+                    start = batch[-1].offset + 1
+                    for record in batch:
+                        found = read(record)
+                        if found and wanted(found[1]):
+                            return found[1]
+                await asyncio.sleep(FOLLOW_S)
+    return None
+
+
+async def end_for(bus: Bus, topic: str, conversation: str) -> int:
+    """Where the next message of the conversation will lie, or later."""
+    return await bus.end(topic, partition_for(conversation, bus.partitions(topic)))
 
 
 async def follow(bus: Bus, topics: Iterable[str], from_start: bool) -> AsyncIterator[Record]:

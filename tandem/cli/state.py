@@ -33,7 +33,7 @@ def verify(shard: Shards = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def rebuild(shard: Shards = None, as_json: AsJson = False) -> None:
-    """Make the index anew from the log, while owners are at work or not. Exit code 1 if it differs afterwards."""
+    """Make the index anew from the log. Owners may be at work. Exit code 1 if it differs afterwards."""
     from tandem.embedded import state
 
     _each(state.rebuild, shard, as_json)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.bus.base import Bus
-from tandem.cli.common import AsJson, clock_text, console, day_text, print_json, run
+from tandem.cli.common import AsJson, clock_text, console, day_text, not_empty, print_json, run
 from tandem.cli.scan import messages, records
 from tandem.contracts.events import Event, TicketEvents
 from tandem.contracts.log import StateRecord
@@ -41,11 +41,11 @@ class Found:
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="Ticket or conversation, or the beginning of its id.")],
+    id: Annotated[str, typer.Argument(callback=not_empty, help="Ticket or conversation, or the beginning of its id.")],
     timeline: Annotated[bool, typer.Option("--timeline", help="Everything that happened, in order.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Who owns a ticket, what was done, which sentence of the procedure made it so, what it cost."""
+    """Who owns a ticket, what was done, by which sentence, at what cost."""
 
     async def work(wiring: Wiring) -> None:
         found = await find(wiring.bus(), id)

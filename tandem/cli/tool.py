@@ -26,7 +26,7 @@ from tandem.text import one_line
 
 app = typer.Typer(help="Take tools in, and approve what they say of themselves.", no_args_is_help=True)
 take_in = typer.Typer(
-    help="Propose an API's operations or an MCP server's tools; a person reads and confirms. Exit code 3: not confirmed.",
+    help="Propose tools of an API or an MCP server. A person reads and confirms; exit code 3: not confirmed.",
     no_args_is_help=True,
 )
 app.add_typer(take_in, name="import")

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import typer
 from rich.table import Table
 
-from tandem.cli.common import AsJson, console, print_json, quiet, read_settings, run_async
+from tandem.cli.common import AsJson, console, print_json, quiet, run_async
 from tandem.contracts.topics import DAY_MS, TOPICS, Topic
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 from tandem.wiring import Wiring
 
 app = typer.Typer(no_args_is_help=True)
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_topics(as_json: AsJson = False) -> None:
     """Every topic: key, partitions, retention, who writes and reads it."""
-    settings = read_settings()
+    settings = read_settings(Settings)
     if as_json:
         print_json([_entry(topic, settings) for topic in TOPICS.values()])
         return
@@ -42,7 +42,7 @@ def apply_topics(as_json: AsJson = False) -> None:
 
 
 async def _apply() -> list[str]:
-    wiring = Wiring(read_settings())
+    wiring = Wiring(read_settings(Settings))
     try:
         bus = wiring.bus()
         created = [] if bus.kind == "local" else await bus.create_topics(list(TOPICS.values()))

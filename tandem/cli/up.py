@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,19 +17,18 @@ import typer
 import uvloop
 
 from tandem import telemetry
-from tandem.cli.common import read_settings
 from tandem.embedded.platform import Platform
 from tandem.errors import InvalidSettings
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 
 EXAMPLE_PORT = 7080
 
 
 def command(
-    home: Annotated[Path, typer.Option(help="Where everything is kept: the bus, caches, channels.yaml.")] = Path(
-        ".tandem"
-    ),
-    packs: Annotated[Path, typer.Option(help="Folder of packs.")] = Path("packs"),
+    home: Annotated[
+        Path, typer.Option(envvar="TANDEM_HOME", help="Where everything is kept: the bus, caches, channels.yaml.")
+    ] = Path(".tandem"),
+    packs: Annotated[Path, typer.Option(envvar="TANDEM_PACKS", help="Folder of packs.")] = Path("packs"),
     example: Annotated[
         bool,
         typer.Option("--example/--no-example", help="Also serve the example business system of packs/cloud_support."),
@@ -36,8 +36,7 @@ def command(
     example_port: Annotated[int, typer.Option(min=0, help="The example's port; 0: any.")] = EXAMPLE_PORT,
 ) -> None:
     """Start the whole platform in this process, until Ctrl-C. Kill it at any moment: started again, it goes on."""
-    os.environ.setdefault("TANDEM_HOME", str(home))
-    os.environ.setdefault("TANDEM_PACKS", str(packs))
+    os.environ.update(TANDEM_HOME=str(home), TANDEM_PACKS=str(packs))
     os.environ.setdefault("TANDEM_LOG_FORMAT", "text")
     os.environ.setdefault("TANDEM_LOG_LEVEL", "WARNING")
     settings = read_settings(Settings)
@@ -49,7 +48,7 @@ async def _serve(settings: Settings, example_port: int | None) -> None:
     begun = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         if example_port is not None:
-            os.environ["CLOUD_API_URL"] = await stack.enter_async_context(example_system(settings.home, example_port))
+            os.environ["CLOUD_API_URL"] = await stack.enter_async_context(_example(settings.home, example_port))
             _say(f"example business system on {os.environ['CLOUD_API_URL']}")
         platform = await stack.enter_async_context(Platform(settings, say=_say))
         tenants = ", ".join(sorted(platform.wiring.channels().tenants))
@@ -71,6 +70,20 @@ async def _until_stopped(platform: Platform) -> None:
         task.cancel()
     for task in done:
         task.result()
+
+
+@contextlib.asynccontextmanager
+async def _example(home: Path, port: int) -> AsyncIterator[str]:
+    """The example business system. Raises InvalidSettings that says what to do when its port is taken."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(example_system(home, port))
+        except OSError as error:
+            raise InvalidSettings(
+                f"the example business system cannot have port {port} ({error.strerror}): does `tandem up --example` run "
+                "already? --example-port 0 takes any free one"
+            ) from None
+        yield url
 
 
 def example_system(

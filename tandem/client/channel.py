@@ -108,7 +108,7 @@ class Channel:
     async def __aenter__(self) -> Self:
         if self._own:
             await self._tandem.__aenter__()
-        self._tandem.wiring.channels().entry(self.name)
+        self._tandem.wiring.channels().permit(self.name, self.tenant)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -122,6 +122,8 @@ class Channel:
 
         Raises InvalidMessage for one that no reader would accept, BusUnavailable when the bus did not acknowledge it.
         """
+        if not text.strip() and not parts:
+            raise InvalidMessage("empty", "a message needs a text or a part")
         conversation = conversation_id(self.tenant, self.name, thread)
         try:
             message = CustomerMessage(

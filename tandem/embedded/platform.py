@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -24,7 +26,7 @@ from tandem.packs.registry import Packs
 from tandem.redis import PrivateRedis, Redis, private_redis
 from tandem.rpc.inprocess import InProcessLlm, InProcessMemory
 from tandem.service import Component, Service, calm_collector
-from tandem.settings import Settings
+from tandem.settings import Settings, read_settings
 from tandem.wiring import Wiring
 
 logger = logging.getLogger(__name__)
@@ -38,9 +40,22 @@ Say = Callable[[str], None]
 S = TypeVar("S", bound=Settings)
 
 
+@contextlib.contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """One platform in a home at a time, until its process ends however. Raises InvalidSettings if another is there."""
+    with (home / "platform.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidSettings(
+                f"a platform runs in {home} already; use it, stop it, or name another home (--home, TANDEM_HOME)"
+            ) from None
+        yield
+
+
 def own_gateway(settings: Settings) -> Gateway:
     """llm_gateway in this process, without a server."""
-    return build_gateway(LlmGatewaySettings(**settings.model_dump(exclude_unset=True)))
+    return build_gateway(read_settings(LlmGatewaySettings, **settings.model_dump(exclude_unset=True)))
 
 
 class Platform:
@@ -96,6 +111,7 @@ class Platform:
         calm_collector()
         settings = self.settings
         settings.home.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(alone(settings.home))
         packs = Packs(settings.packs, settings.home / "packs")
         channels = self._channels(packs)
         gateway = own_gateway(settings)
@@ -158,7 +174,7 @@ class Platform:
     def _settings_of(self, kind: type[S]) -> S:
         """A service's settings: the deployment's, and its own from the environment or the overrides."""
         own = {name: value for name, value in self._overrides.items() if name in kind.model_fields}
-        return kind(**{**self.settings.model_dump(exclude_unset=True), "http_port": None, **own})
+        return read_settings(kind, **{**self.settings.model_dump(exclude_unset=True), "http_port": None, **own})
 
     def _build(self, name: str, wiring: Wiring) -> Service:
         module = importlib.import_module(f"services.{name}.settings")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -50,7 +51,7 @@ def money(cost: Cost) -> str:
 
 def running(played: Sequence[Played]) -> RenderableType:
     """One line for each ticket under way: where it stands, the last thing said, and its progress."""
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(width=34, no_wrap=True)
     table.add_column(width=18, no_wrap=True)
     table.add_column(ratio=1, no_wrap=True)
@@ -62,7 +63,7 @@ def running(played: Sequence[Played]) -> RenderableType:
             Text(f"{case.status or '…'} {elapsed:.1f} s", style="cyan"),
             _now(case),
         )
-    return Panel(table, title="under way", title_align="left", border_style="cyan", width=WIDTH)
+    return Constrain(Panel(table, title="under way", title_align="left", border_style="cyan"), WIDTH) if played else ""
 
 
 def _now(case: Case) -> RenderableType:
@@ -92,15 +93,15 @@ def finished(played: Played, pack: Pack, problems: Sequence[str]) -> RenderableT
     rows: list[RenderableType] = [grid]
     rows += [Text(f"✗ {problem}", style="bold red") for problem in problems]
     mark, style = ("✗", "red") if problems else ("✓", "green")
-    return Panel(
+    panel = Panel(
         Group(*rows),
         title=f"[{style}]{mark}[/] [bold]{played.scenario.name}[/] ({played.scenario.language})",
         subtitle=f"ticket {case.ticket[:8]} · {case.status} · {money(case.spent)} · {played.seconds:.1f} s",
         title_align="left",
         subtitle_align="right",
         border_style=style,
-        width=WIDTH,
     )
+    return Constrain(panel, WIDTH)
 
 
 def _story(case: Case, pack: Pack) -> Iterator[tuple[Text, RenderableType]]:
@@ -158,7 +159,7 @@ def _event(event: Event, pack: Pack) -> Text:
 
 def summary(played: Sequence[Played], problems: dict[str, list[str]]) -> RenderableType:
     """The table at the end."""
-    table = Table(title="What became of each conversation", width=WIDTH, title_justify="left")
+    table = Table(title="What became of each conversation", title_justify="left")
     for name in ("", "conversation", "language", "outcome"):
         table.add_column(name)
     for name in ("seconds", "steps", "tool calls", "cost"):
@@ -169,7 +170,7 @@ def summary(played: Sequence[Played], problems: dict[str, list[str]]) -> Rendera
         mark = Text("✓", style="green") if ok else Text("✗", style="red")
         cells = (f"{row['seconds']:.1f}", str(row["steps"]), str(row["tool_calls"]), f"{row['cost']:.4f}")
         table.add_row(mark, one.scenario.name, one.scenario.language, one.case.status, *cells)
-    return table
+    return Constrain(table, WIDTH)
 
 
 def figures(played: Played) -> dict[str, float]:

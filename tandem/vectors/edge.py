@@ -109,7 +109,10 @@ def _open(folder: Path) -> qdrant.EdgeShard:
             shard.update(qdrant.UpdateOperation.create_field_index(name, schema))
         return shard
     except Exception as error:  # the engine raises bare Exception for everything
-        raise Unavailable(f"vectors in {folder} cannot be opened (another process has them open?): {error}") from error
+        raise Unavailable(
+            f"vectors in {folder} cannot be opened ({error}); a `tandem up` that runs there has them for itself, and brings "
+            "in what is new of its packs' knowledge whenever it starts"
+        ) from error
 
 
 def _filter(scope: Scope) -> qdrant.Filter:

@@ -242,11 +242,9 @@ def owner():
         async def work():
             bus = connect(Settings(), SystemClock())
             await bus.start()
-            while not any([batch async for n in range(8) async for batch in bus.read("ticket.inbox", n, 0)]):
+            while not sum([await bus.end("ticket.inbox", shard) for shard in range(8)]):
                 await asyncio.sleep(0.01)
-            await bus.publish(
-                [events(9, *found, cause="tandem.take-over.v1", owner=owner)],
-            )
+            await bus.publish([events(9, *found, cause="tandem.take-over.v1", owner=owner)])
             await bus.stop()
 
         thread = threading.Thread(target=asyncio.run, args=(work(),))
