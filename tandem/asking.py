@@ -135,10 +135,11 @@ async def _heard(llm: Models, hear: Hear, request: ChatRequest, deadline: float)
     try:
         async with aclosing(llm.stream(request, deadline)) as deltas:
             async for delta in deltas:
+                if delta.text:
+                    text += delta.text
+                    await hear(text)
                 if delta.last is not None:
                     return delta.last
-                text += delta.text
-                await hear(text)
         raise Unavailable("the stream ended without an answer")
     except (Exhausted, Misshapen):
         raise

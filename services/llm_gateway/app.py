@@ -21,7 +21,7 @@ from tandem.errors import InvalidSettings
 from tandem.model_pools import Pool, Pools, Price, load_pools
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.v1 import llm_pb2_grpc
-from tandem.service import Service, brief_collector
+from tandem.service import Service, answer_at_once
 from tandem.wiring import Wiring
 
 KEY = "TANDEM_LLM_API_KEY"
@@ -67,7 +67,7 @@ def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
 
     listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token)
     server = GrpcServer(listen, register, ("tandem.rpc.v1.LlmGateway",), before=gateway.warm, after=close)
-    return Service("llm_gateway", wiring, [server, *other], collector=brief_collector)
+    return Service("llm_gateway", wiring, [server, *other], tune=answer_at_once)
 
 
 def _shared(wiring: Wiring) -> Shared:

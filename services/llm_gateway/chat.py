@@ -310,24 +310,24 @@ class Chat:
             telemetry.observe(names.MODEL_FIRST_TOKEN, first_s, lease.pool.name)
             try:
                 events = lease.opened.first
-                ended = False
-                while events:
-                    text = ""
-                    if assemble or b'"usage"' in events or b'"error"' in events:
-                        text = "".join([assembly.add(payload) for payload in payloads(events)])
+                text = _heard(assembly, events, assemble=assemble)
+                while DONE not in events:
                     yield Piece(events, text)
-                    ended = ended or DONE in events
                     events = await lease.opened.more()
-                if not ended:
-                    raise Failed("cut", f"{lease.opened.replica.base} ended its stream early")
+                    if not events:
+                        raise Failed("cut", f"{lease.opened.replica.base} ended its stream early")
+                    text = _heard(assembly, events, assemble=assemble)
             except BaseException as error:
                 lease.close(error)
                 raise
-            lease.close()
-            completion = self._accounted(lease.pool, assembly.completion(), first_s)
-            tokens = completion.cost.tokens
-            self._check_shape(call, completion)
-            yield Piece(last=completion)
+            try:
+                completion = self._accounted(lease.pool, assembly.completion(), first_s)
+                tokens = completion.cost.tokens
+                self._check_shape(call, completion)
+                yield Piece(events, text, completion)
+            finally:
+                await lease.opened.end()
+                lease.close()
         finally:
             self._quotas.leave(call.tenant, tokens or assembly.pieces)
 
@@ -356,6 +356,13 @@ class Chat:
             await asyncio.sleep(POLL_S)
 
 
+def _heard(assembly: Assembly, events: bytes, *, assemble: bool) -> str:
+    """Their text, if it is wanted; usage and errors are read in any case."""
+    if not (assemble or b'"usage"' in events or b'"error"' in events):
+        return ""
+    return "".join([assembly.add(payload) for payload in payloads(events)])
+
+
 def _spent(error: BaseException) -> Cost:
     return error.spent if isinstance(error, Failed) else FREE
 
@@ -370,4 +377,4 @@ def _as_stream(completion: Completion) -> list[Piece]:
     choice = {"index": 0, "delta": message["choices"][0]["message"], "finish_reason": completion.finish or "stop"}
     chunk = {"object": "chat.completion.chunk", "model": completion.model, "choices": [choice]}
     events = b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n" + DONE
-    return [Piece(events, completion.text), Piece(last=completion)]
+    return [Piece(events, completion.text, completion)]

@@ -61,7 +61,7 @@ class Gateway:
         async with contextlib.aclosing(self.models.stream(call, texts=True)) as pieces:
             async for piece in pieces:
                 if piece.last is not None:
-                    yield ChatDelta(last=piece.last.response())
+                    yield ChatDelta(text=piece.text, last=piece.last.response())
                 elif piece.text:
                     yield ChatDelta(text=piece.text)
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from services.llm_gateway.calls import Call
 from services.llm_gateway.handlers import MODEL, Gateway
 from services.llm_gateway.sse import without_usage
+from tandem import telemetry
 from tandem.contracts.ticket import Cost
 from tandem.errors import Exhausted, InvalidError, InvalidSettings, RetryableError
 from tandem.rpc.ports import FREE
@@ -80,7 +81,8 @@ class HttpDoor:
             if not hmac.compare_digest(given, self._expected):
                 return _error(401, "invalid_api_key", "the service token is missing or wrong")
             try:
-                return await handler(request)
+                with telemetry.continued(request.headers.get("traceparent")):
+                    return await handler(request)
             except (InvalidError, RetryableError, TimeoutError) as error:
                 return _told(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from services.llm_gateway.calls import Completion, Failed, read_usage
@@ -34,15 +33,20 @@ class Events:
         return data[:end]
 
 
-def payloads(events: bytes) -> Iterator[Any]:
+def payloads(events: bytes) -> list[Any]:
     """What the events carry; the closing `[DONE]` is left out. Raises Failed for what is not JSON."""
-    for event in events.split(b"\n\n"):
-        data = b"".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
-        if data and data != b"[DONE]":
-            try:
-                yield json.loads(data)
-            except ValueError as error:
-                raise Failed("unreadable", "a piece of the answer is not JSON") from error
+    data = [each for event in events.split(b"\n\n") if (each := _data(event)) and each != b"[DONE]"]
+    try:
+        found: list[Any] = json.loads(b"[%b]" % b",".join(data))
+    except ValueError as error:
+        raise Failed("unreadable", "a piece of the answer is not JSON") from error
+    return found
+
+
+def _data(event: bytes) -> bytes:
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
+    return b"".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
 
 
 def without_usage(events: bytes) -> bytes:

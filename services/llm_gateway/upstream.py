@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -23,6 +24,7 @@ CONNECT_S = 2.0
 IDLE_S = 4.0
 """Shorter than vLLM keeps a connection (5 s): none is used just as it is closed."""
 
+END_S = 0.05
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
@@ -72,6 +74,13 @@ class Opened:
         except aiohttp.ClientError as error:
             raise Failed("cut", f"{self.replica.base} broke off: {type(error).__name__}") from error
         return b""
+
+    async def end(self) -> None:
+        """After the last event: the end follows it, and then the connection can be used again. Not waited for for long."""
+        if not self.answer.content.is_eof():
+            with contextlib.suppress(TimeoutError, Failed):
+                async with asyncio.timeout(END_S):
+                    await self.more()
 
     def close(self) -> None:
         """Ends the call at the replica if it has not ended."""

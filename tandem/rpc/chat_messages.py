@@ -92,12 +92,12 @@ def response_from_wire(reply: Any) -> ChatResponse:
 def delta_to_wire(delta: ChatDelta) -> llm_pb2.ChatDelta:
     if delta.last is None:
         return llm_pb2.ChatDelta(text=delta.text)
-    return llm_pb2.ChatDelta(last=response_to_wire(delta.last))
+    return llm_pb2.ChatDelta(text=delta.text, last=response_to_wire(delta.last))
 
 
 def delta_from_wire(message: Any) -> ChatDelta:
     if message.HasField("last"):
-        return ChatDelta(last=response_from_wire(message.last))
+        return ChatDelta(text=message.text, last=response_from_wire(message.last))
     return ChatDelta(text=message.text)
 
 

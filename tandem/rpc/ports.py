@@ -77,7 +77,7 @@ class ChatResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatDelta:
-    """A piece of an answer; the last one has no text and the whole response."""
+    """A piece of an answer; the last one has the whole response too."""
 
     text: str = ""
     last: ChatResponse | None = None

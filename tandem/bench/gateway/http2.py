@@ -63,14 +63,14 @@ class Channel(asyncio.Protocol):
         self._room = WINDOW
         self._held: deque[tuple[bytes, bytes]] = deque()
 
-    async def call(self, method: str, message: bytes) -> Called:
-        """Raises Unavailable when there is no answer."""
+    async def call(self, method: str, message: bytes, more: bytes = b"") -> Called:
+        """`more`: headers of this call alone. Raises Unavailable when there is no answer."""
         async with self._opening:
             if self._transport is None or self._transport.is_closing():
                 await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
         number, self._next = self._next, self._next + 2
         called = self._calls[number] = Called(asyncio.get_running_loop().create_future())
-        self._held.append((frame(HEADERS, END_HEADERS, number, self._head(method)), body_of(number, message)))
+        self._held.append((frame(HEADERS, END_HEADERS, number, self._head(method) + more), body_of(number, message)))
         self._write()
         await called.ended
         if not called.messages:

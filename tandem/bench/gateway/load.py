@@ -21,7 +21,7 @@ import uvloop
 from pydantic import BaseModel, ConfigDict
 
 from tandem.bench.gateway.http import Connection
-from tandem.bench.gateway.http2 import Channel
+from tandem.bench.gateway.http2 import Channel, literal
 from tandem.contracts.ticket import Cost
 from tandem.errors import TandemError, Unavailable
 from tandem.rpc.chat_messages import request_to_wire
@@ -120,6 +120,7 @@ class HttpCaller:
         return (
             f"x-tandem-tenant: {TENANTS[number % len(TENANTS)]}\r\nx-tandem-ticket: t{number % 64}\r\n"
             f"x-tandem-grant: {_grant(number)}\r\nx-tandem-grant-tokens: {GRANT_TOKENS}\r\n"
+            f"traceparent: {_traceparent(number)}\r\n"
         )
 
     async def close(self) -> None:
@@ -147,7 +148,8 @@ class GrpcCaller:
             )
         )
         method = "ChatStream" if self._job.stream else "Chat"
-        called = await self._channel.call(SERVICE + method, request.SerializeToString())
+        trace = literal("traceparent", _traceparent(number))
+        called = await self._channel.call(SERVICE + method, request.SerializeToString(), trace)
         reply = _last(called.messages) if self._job.stream else llm_pb2.ChatReply.FromString(called.messages[0])
         if not reply.text:
             raise Unavailable("the answer is empty")
@@ -167,6 +169,11 @@ _numbers = itertools.count()
 
 def _grant(number: int) -> str:
     return f"bench-{_salt}-{number}"
+
+
+def _traceparent(number: int) -> str:
+    """One call in ten is of a trace that is recorded."""
+    return f"00-{number + 1:032x}-{number + 1:016x}-{'01' if number % 10 == 0 else '00'}"
 
 
 async def run(job: Job, channel: Channel) -> Figures:

@@ -77,7 +77,7 @@ class LlmGatewayServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ChatStream(self, request, context):
-        """The same call as it is written: pieces of text, then one last delta with the whole reply.
+        """The same call as it is written: pieces of text; the last delta has the whole reply.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

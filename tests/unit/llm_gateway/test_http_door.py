@@ -9,10 +9,12 @@ import json
 import aiohttp
 import numpy as np
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.llm_gateway.embeddings import Embeddings
 from services.llm_gateway.handlers import Gateway
 from services.llm_gateway.http_door import HttpDoor
+from tandem import tracing
 from tandem.errors import InvalidSettings
 from tandem.model_pools import Pool, Tenant
 from tandem.rpc.server import Listen
@@ -76,6 +78,21 @@ async def test_an_answer_is_the_replicas_own():
         plain, tuned = (body for _, body in at.replicas[0].seen)
     assert (plain["model"], tuned["model"]) == ("tiny", "tone")
     assert plain["cache_salt"] == tuned["cache_salt"] != ""
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.asyncio
+async def test_a_sampled_trace_goes_on(sampled):
+    exporter = InMemorySpanExporter()
+    tracing.configure_tracing("test", 0.0, exporter, batch=False)
+    try:
+        async with door() as at:
+            trace = f"00-{7:032x}-{9:016x}-0{int(sampled)}"
+            assert (await at.post("/v1/chat/completions", ASK, traceparent=trace))[0] == 200
+    finally:
+        tracing.shutdown_tracing()
+    spans = exporter.get_finished_spans()
+    assert [(span.name, span.parent.trace_id, span.parent.span_id) for span in spans] == [("chat tiny", 7, 9)] * sampled
 
 
 @pytest.mark.parametrize("usage", [False, True])
