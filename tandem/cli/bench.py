@@ -305,6 +305,28 @@ def gateway(
 
 
 @app.command()
+def serving(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the priorities; a figure is their median.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each part of a round.")] = 8.0,
+    as_json: AsJson = False,
+) -> None:
+    """What the gateway's queues and routing do, and what becomes of a replica's faults, over stubs of replicas."""
+    from tandem.bench.gateway.serving import measure
+
+    quiet()
+    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
+        figures = uvloop.run(measure(Path(folder), rounds, seconds, lambda text: typer.echo(text, err=True)))
+    if as_json:
+        print_json(figures)
+        return
+    for name in ("priorities", "affinity", "faults"):
+        table = Table(name, box=None)
+        for row, values in figures[name].items():
+            table.add_row(row, *(f"{figure}: {value}" for figure, value in values.items()))
+        console().print(table)
+
+
+@app.command()
 def gate(
     baseline: Annotated[Path, typer.Argument(help="A run's --json.", exists=True)],
     new: Annotated[Path, typer.Argument(help="The run to judge.", exists=True)],

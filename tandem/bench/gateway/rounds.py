@@ -29,7 +29,7 @@ async def measure(folder: Path, litellm: Path | None, rounds: int, seconds: floa
     async with AsyncExitStack() as stack:
         told("starting the stub and the gateway")
         model = await stack.enter_async_context(servers.stub())
-        doors = await stack.enter_async_context(servers.gateway(model, folder))
+        doors = await stack.enter_async_context(servers.gateway(servers.stub_pools(model), folder, traces=model))
         targets = {
             "direct": Target(door="http", port=model, token="none"),
             "grpc": Target(door="grpc", port=doors.grpc, token=servers.TOKEN, tandem=True, pid=doors.pid),

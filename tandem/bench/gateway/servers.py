@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,22 +64,33 @@ async def stub() -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def gateway(model_port: int, folder: Path) -> AsyncIterator[Doors]:
-    """With everything on that a deployment has: token, quotas, grants, sampled traces."""
+async def replicas(count: int, room: int) -> AsyncIterator[list[int]]:
+    """Their ports. `room`: blocks of each one's cache."""
+    ports = [free_port() for _ in range(count)]
+    command = [sys.executable, "-m", "tandem.bench.gateway.replicas", *map(str, (room, *ports))]
+    async with _process(command, {}):
+        await _answers(ports[-1], "/metrics")
+        yield ports
+
+
+@asynccontextmanager
+async def gateway(pools: Mapping[str, Any], folder: Path, traces: int | None = None) -> AsyncIterator[Doors]:
+    """With everything on that a deployment has: token, quotas, grants. `traces`: the port that spans are sent to."""
     grpc, http = free_port(), free_port()
-    pools = folder / "pools.yaml"
-    pools.write_text(json.dumps(_pools(model_port)), encoding="utf-8")  # JSON is YAML
+    file = folder / "pools.yaml"
+    file.write_text(json.dumps(pools), encoding="utf-8")  # JSON is YAML
     environment = {
         "TANDEM_HOME": str(folder),
         "TANDEM_HTTP_PORT": "0",
         "TANDEM_LLM_GATEWAY_HOST": "127.0.0.1",
         "TANDEM_LLM_GATEWAY_PORT": str(grpc),
         "TANDEM_LLM_GATEWAY_HTTP_PORT": str(http),
-        "TANDEM_LLM_POOLS": str(pools),
+        "TANDEM_LLM_POOLS": str(file),
         "TANDEM_LOG_LEVEL": "WARNING",
-        "TANDEM_OTLP_ENDPOINT": f"http://127.0.0.1:{model_port}",
         "TANDEM_SERVICE_TOKEN": TOKEN,
     }
+    if traces is not None:
+        environment["TANDEM_OTLP_ENDPOINT"] = f"http://127.0.0.1:{traces}"
     async with _process([sys.executable, "-m", "tandem", "run", "llm_gateway"], environment) as process:
         await _answers(http, "/health")
         yield Doors(grpc, http, process.pid)
@@ -130,7 +141,7 @@ def free_port() -> int:
         return port
 
 
-def _pools(model_port: int) -> dict[str, Any]:
+def stub_pools(model_port: int) -> dict[str, Any]:
     pool = {"replicas": [f"http://127.0.0.1:{model_port}/v1"], "concurrency": 256, "vllm": False}
     price = {"tokens_in": 100, "tokens_out": 400}
     return {

@@ -40,9 +40,9 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
             if first.endswith("/chat/completions HTTP/1.1"):
                 await _chat(writer, json.loads(body))
             elif first.startswith("POST"):
-                writer.write(_whole(b"{}"))
+                writer.write(whole(b"{}"))
             else:
-                writer.write(_whole(b'{"object":"list","data":[{"id":"stub","object":"model"}]}'))
+                writer.write(whole(b'{"object":"list","data":[{"id":"stub","object":"model"}]}'))
             await writer.drain()
     writer.close()
 
@@ -52,7 +52,7 @@ async def _chat(writer: asyncio.StreamWriter, call: dict[str, Any]) -> None:
     if think := THINK_S.get(model, 0.0):
         await asyncio.sleep(think)
     if not call.get("stream"):
-        writer.write(_whole(_answer(model, tokens)))
+        writer.write(whole(answer(model, "word " * tokens, tokens)))
         return
     writer.write(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -64,8 +64,9 @@ async def _chat(writer: asyncio.StreamWriter, call: dict[str, Any]) -> None:
     writer.write(b"0\r\n\r\n")
 
 
-def _whole(body: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+def whole(body: bytes, status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 def _usage(tokens: int) -> dict[str, int]:
@@ -76,8 +77,8 @@ def _usage(tokens: int) -> dict[str, int]:
     }
 
 
-def _answer(model: str, tokens: int) -> bytes:
-    message = {"role": "assistant", "content": "word " * tokens}
+def answer(model: str, content: str, tokens: int) -> bytes:
+    message = {"role": "assistant", "content": content}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     completion = {"object": "chat.completion", "model": model, "choices": [choice], "usage": _usage(tokens)}
     return json.dumps(_COMMON | completion).encode()
