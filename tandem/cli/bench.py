@@ -197,13 +197,13 @@ def tau(
 
     With a model endpoint set (TANDEM_LLM_BASE_URL, TANDEM_LLM_MODEL) it plans, and plays the customers; else both go by rules.
     """
-    from tandem.bench.tau.report import page
+    from tandem.bench.tau.report import render
     from tandem.bench.tau.run import measure
 
     with own_home("local") as settings:
         figures, outcomes = uvloop.run(measure(settings, data, domain, split, limit, agent))
     if report is not None:
-        report.write_text(page(figures, outcomes), encoding="utf-8")
+        report.write_text(render(figures, outcomes), encoding="utf-8")
         typer.echo(f"{report} is written", err=True)
     if as_json:
         print_json(figures)
@@ -212,7 +212,8 @@ def tau(
     for name, row in {**figures["by_domain"], "all": figures}.items():
         rates = (row[key] for key in ("database_equal", "write_precision", "write_recall"))
         cells = ("–" if rate is None else f"{rate:.1%}" for rate in rates)
-        table.add_row(name, str(row["tasks"]), *cells, str(row["tool_errors"]), str(row["unsafe_calls"]))
+        unsafe = "–" if row["unsafe_calls"] is None else str(row["unsafe_calls"])  # the oracle is judged by nobody
+        table.add_row(name, str(row["tasks"]), *cells, str(row["tool_errors"]), unsafe)
     console().print(table)
 
 
@@ -322,7 +323,8 @@ def serving(
     for name in ("priorities", "affinity", "faults"):
         table = Table(name, box=None)
         for row, values in figures[name].items():
-            table.add_row(row, *(f"{figure}: {value}" for figure, value in values.items()))
+            told = {kind: f"{v['outcome']}, {v['seconds']} s" if isinstance(v, dict) else v for kind, v in values.items()}
+            table.add_row(row, *(f"{figure}: {value}" for figure, value in told.items()))
         console().print(table)
 
 
