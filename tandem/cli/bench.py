@@ -323,7 +323,9 @@ def serving(
     for name in ("priorities", "affinity", "faults"):
         table = Table(name, box=None)
         for row, values in figures[name].items():
-            told = {kind: f"{v['outcome']}, {v['seconds']} s" if isinstance(v, dict) else v for kind, v in values.items()}
+            told = {
+                kind: f"{v['outcome']}, {v['seconds']} s" if isinstance(v, dict) else v for kind, v in values.items()
+            }
             table.add_row(row, *(f"{figure}: {value}" for figure, value in told.items()))
         console().print(table)
 
