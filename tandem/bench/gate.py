@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,17 @@ class Change:
     low: float
     high: float
     regression: bool
+
+
+def read_run(file: Path) -> dict[str, Any]:
+    """A run's figures, as its `--json` printed them. Raises InvalidSettings."""
+    try:
+        run = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise InvalidSettings(f"{file} is not JSON ({error}); keep what a benchmark prints with --json") from None
+    if not isinstance(run, dict):
+        raise InvalidSettings(f"{file} is no run of a benchmark: it is no JSON object")
+    return run
 
 
 def compare(baseline: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:

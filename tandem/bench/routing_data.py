@@ -32,6 +32,8 @@ class Texts:
 def read_texts(data: Path, split: str) -> Texts:
     """One split of a data set's folder; `dev` is `val` where that is there; `all` is all that may be
     learnt from when neither is measured. Raises InvalidSettings."""
+    if not list(data.glob("*train.jsonl")):
+        raise InvalidSettings(f"{data} has no train.jsonl; --data is the folder of banking77, clinc150 or multidogo")
     if list(data.glob("*_train.jsonl")) and not (data / "train.jsonl").exists():
         return _departments(data, "train" if split == "all" else split)
     if (data / "val.jsonl").exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -311,7 +310,7 @@ def serving(
     seconds: Annotated[float, typer.Option(min=0.5, help="Of each part of a round.")] = 8.0,
     as_json: AsJson = False,
 ) -> None:
-    """What the gateway's queues and routing do, and what becomes of a replica's faults, over stubs of replicas."""
+    """What the gateway's queues, routing and grants do, and what becomes of a replica's faults, over stubs of replicas."""
     from tandem.bench.gateway.serving import measure
 
     quiet()
@@ -320,7 +319,8 @@ def serving(
     if as_json:
         print_json(figures)
         return
-    for name in ("priorities", "affinity", "faults"):
+    figures["budget"] = {"at once": figures["budget"]}
+    for name in ("priorities", "affinity", "budget", "faults"):
         table = Table(name, box=None)
         for row, values in figures[name].items():
             told = {
@@ -332,14 +332,14 @@ def serving(
 
 @app.command()
 def gate(
-    baseline: Annotated[Path, typer.Argument(help="A run's --json.", exists=True)],
-    new: Annotated[Path, typer.Argument(help="The run to judge.", exists=True)],
+    baseline: Annotated[Path, typer.Argument(help="A file with a run's --json.", exists=True, dir_okay=False)],
+    new: Annotated[Path, typer.Argument(help="The same of the run to judge.", exists=True, dir_okay=False)],
     as_json: AsJson = False,
 ) -> None:
     """Whether a new run may ship. Exit code 1 if a rate fell by more than chance explains (95 %)."""
-    from tandem.bench.gate import compare
+    from tandem.bench.gate import compare, read_run
 
-    changes = compare(*(json.loads(file.read_text(encoding="utf-8")) for file in (baseline, new)))
+    changes = compare(read_run(baseline), read_run(new))
     worse = any(change.regression for change in changes)
     if as_json:
         print_json({"ok": not worse, "changes": [asdict(change) for change in changes]})

@@ -31,7 +31,11 @@ class Question:
 
 
 def read_questions(data: Path, split: str, limit: int | None = None) -> list[Question]:
-    """Those that stand word for word elsewhere in the pages are left out."""
+    """Those that stand word for word elsewhere in the pages are left out. Raises InvalidSettings if there are none."""
+    if not (data / f"faq_{split}.jsonl").exists():
+        raise InvalidSettings(
+            f"{data} has no faq_{split}.jsonl; --data is the folder alibaba_docs, --split one of its splits"
+        )
     rows = [row for row in _rows(data / f"faq_{split}.jsonl") if not row["verbatim_elsewhere"]]
     return [
         Question(row["id"], language, row[f"question_{language}"], row[f"answer_{language}"], _gold(row))

@@ -51,13 +51,14 @@ async def measure(
     data: Path, split: str, models: Path | None, limit: int | None, say: Say, progress: Progress
 ) -> dict[str, Any]:
     """All figures."""
+    questions = read_questions(data, split, limit)
     model_cache = LlmGatewaySettings().model_cache
     home = model_cache / "rag"
     llm = CachedEncoder(home / "embeddings.sqlite", model_cache)
     vectors = edge_vectors(home / "vectors")
     try:
         library = await _library(data, home, vectors, llm, say, progress)
-        searched = await _searched(library, read_questions(data, split, limit), progress)
+        searched = await _searched(library, questions, progress)
         rerankers = await _rerankers(data, split, models, library, searched, say, progress)
         rows = [await _answered(library, one, with_) for one, with_ in zip(searched, rerankers, strict=True)]
         return {**_figures(library, rows), **await _apis(data, split, library)}

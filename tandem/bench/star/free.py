@@ -56,21 +56,22 @@ class Wanted:
 
 
 async def run(settings: Settings, wanted: Wanted) -> dict[str, Any]:
-    """Convert, start the platform, play, judge; the figures of the command's JSON."""
+    """Convert, start the platform, play, judge; the figures of the command's JSON. Raises InvalidSettings."""
     data, split = wanted.data, wanted.split
+    told = data / f"dialogues_{split}.jsonl"
+    if not told.exists():
+        raise InvalidSettings(f"{data} has no {told.name}; --data is STAR's folder, --split one of its splits")
     train_file = data / "dialogues_train.jsonl"
     train = list(read_dialogues(train_file)) if train_file.exists() else []
     apis = convert(data, train, settings.packs / PACK)
+    unknown = sorted(set(wanted.tasks) - set(apis))
+    if unknown:
+        raise InvalidSettings(f"no procedure {', '.join(unknown)} in {data}; there are {', '.join(sorted(apis))}")
     if len(train) >= ENOUGH or wanted.models:
         pack = load_pack(settings.packs / PACK)
         models = wanted.models or extractor(data, pack, wanted.cache, _say)
         shutil.copytree(models, settings.packs / PACK / artefact.FOLDER)
-    unknown = sorted(set(wanted.tasks) - set(apis))
-    if unknown:
-        raise InvalidSettings(f"no procedure {', '.join(unknown)} in {data}; there are {', '.join(sorted(apis))}")
-    chosen = choose(
-        list(read_dialogues(data / f"dialogues_{split}.jsonl")), set(wanted.tasks) or set(apis), wanted.limit
-    )
+    chosen = choose(list(read_dialogues(told)), set(wanted.tasks) or set(apis), wanted.limit)
     left_out = sorted(one.id for one in chosen if breaks_its_procedure(one, apis))
     chosen = [one for one in chosen if one.id not in left_out]
     owners = Owners()

@@ -7,22 +7,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from tandem.bench.page import page, wide
 from tandem.bench.star.decisions import Judged, Run, share
 from tandem.brains.compiled import KINDS
 from tandem.brains.rejection import OUT_OF_SCOPE
 
 BINS = 10
 MOST = 25
-_STYLE = """
-:root{color-scheme:light dark;--line:#8884;--bar:#3b6fb6;--soft:#8881}
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{padding:.2rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
-td:first-child,th:first-child,.text td{text-align:left}
-.pair{display:flex;flex-wrap:wrap;gap:2.5rem}.note{opacity:.75;max-width:46rem}
-svg text{font:11px system-ui,sans-serif;fill:currentColor}.wide{overflow-x:auto}
-"""
 _NAMES = {
     "next_action_accuracy": "next action",
     "action_type_accuracy": "action type",
@@ -43,25 +34,23 @@ _NAMES = {
 def render(figures: dict[str, Any], done: Run, facts: dict[str, Any]) -> str:
     """The page."""
     judged = done.judged
+    trained = f"{facts.get('moments')} training moments, {facts.get('date')}, data {str(facts.get('data'))[:12]}"
     parts = [
-        f"<h1>STAR, decisions, {escape(figures['split'])}</h1>",
-        f"<p class=note>{figures['points']} decision points. Models: {facts.get('moments', '?')} training moments, "
-        f"{escape(str(facts.get('date', '?')))}, data {escape(str(facts.get('data', '?')))[:12]}. "
+        f"<p class=note>{figures['points']} decision points. Models: {escape(trained) if facts else 'none'}. "
         f"p50 {figures['p50_ms']} ms, p95 {figures['p95_ms']} ms a decision.</p>",
         "<h2>Figures</h2>",
         _figures({"all": figures, "service only": figures["service_only"]}),
         "<div class=pair>",
-        f"<div><h2>Action types: recorded (rows), decided (columns)</h2>{_confusion(judged)}</div>",
+        f"<div><h2>Action types: recorded (rows), decided (columns)</h2>{wide(_confusion(judged))}</div>",
         f"<div><h2>Calibration</h2>{_calibration(judged)}</div></div>",
         f"<div class=pair><div><h2>Next action by procedure</h2>{_bars(figures['by_task'])}</div>",
         f"<div><h2>Milliseconds a decision</h2>{_latency(judged)}</div></div>",
-        f"<h2>By procedure</h2><div class=wide>{_figures(figures['by_task'])}</div>",
-        f"<h2>Steps most often taken for others</h2>{_mistaken(judged)}",
-        f"<h2>Parameters most often wrong</h2>{_wrong(judged)}",
+        f"<h2>By procedure</h2>{_figures(figures['by_task'])}",
+        f"<h2>Steps most often taken for others</h2>{wide(_mistaken(judged))}",
+        f"<h2>Parameters most often wrong</h2>{wide(_wrong(judged))}",
         f"<h2>Apart</h2>{_apart(judged)}",
     ]
-    body = "\n".join(parts)
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>STAR decisions</title><style>{_STYLE}</style>{body}</html>\n"
+    return page(f"STAR, decisions, {figures['split']}", "\n".join(parts))
 
 
 def _figures(rows: dict[str, dict[str, Any]]) -> str:
@@ -70,7 +59,7 @@ def _figures(rows: dict[str, dict[str, Any]]) -> str:
         f"<tr><td>{escape(name)}<td>{row['points']}" + "".join(f"<td>{_percent(row[key])}" for key in _NAMES)
         for name, row in rows.items()
     ]
-    return f"<div class=wide><table><tr><th>{head}{''.join(lines)}</table></div>"
+    return wide(f"<table><tr><th>{head}{''.join(lines)}</table>")
 
 
 def _percent(value: float | None) -> str:
@@ -117,7 +106,7 @@ def _calibration(judged: Sequence[Judged]) -> str:
     line = '<line x1="40" y1="260" x2="280" y2="20" stroke="currentColor" stroke-dasharray="4 4"/>'
     label = '<text x="160" y="292" text-anchor="middle">confidence, % (up: right, %)</text>'
     note = f"<p class=note>Expected calibration error {100 * error:.1f} points.</p>"
-    return f'<svg width="300" height="300">{grid}{line}{"".join(dots)}{label}</svg>{note}'
+    return f'<svg width="300" height="300" viewBox="0 0 300 300">{grid}{line}{"".join(dots)}{label}</svg>{note}'
 
 
 def _bars(by_task: dict[str, dict[str, Any]]) -> str:
@@ -129,7 +118,8 @@ def _bars(by_task: dict[str, dict[str, Any]]) -> str:
         f'<text x="{174 + 220 * rate:.1f}" y="{14 + 18 * at}">{_percent(rate)}</text>'
         for at, (name, rate) in enumerate(rates)
     ]
-    return f'<svg width="430" height="{18 * len(rows) + 8}">{"".join(lines)}</svg>'
+    height = 18 * len(rows) + 8
+    return f'<svg width="430" height="{height}" viewBox="0 0 430 {height}">{"".join(lines)}</svg>'
 
 
 def _latency(judged: Sequence[Judged]) -> str:
@@ -144,7 +134,7 @@ def _latency(judged: Sequence[Judged]) -> str:
     marks = "".join(
         f'<text x="{30 + 14 * at}" y="196">{at * width}{"+" if at == 20 else ""}</text>' for at in range(0, 21, 5)
     )
-    return f'<svg width="350" height="204">{bars}{marks}</svg>'
+    return f'<svg width="350" height="204" viewBox="0 0 350 204">{bars}{marks}</svg>'
 
 
 def _mistaken(judged: Sequence[Judged]) -> str:

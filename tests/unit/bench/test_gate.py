@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tandem.bench.gate import compare, wilson
+from tandem.bench.gate import compare, read_run, wilson
 from tandem.errors import InvalidSettings
 
 
@@ -47,3 +49,10 @@ def test_runs_that_cannot_be_compared_are_refused(new):
 
 def test_wilson():
     assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-3)
+
+
+@pytest.mark.parametrize(("body", "says"), [(b"{bad", "is not JSON"), (b"\xff", "is not JSON"), (b"[]", "is no run")])
+def test_a_file_that_is_no_run_is_said(tmp_path: Path, body: bytes, says: str) -> None:
+    (tmp_path / "run.json").write_bytes(body)
+    with pytest.raises(InvalidSettings, match=says):
+        read_run(tmp_path / "run.json")

@@ -21,7 +21,7 @@ from tandem.bench.tau.game import unsafe_writes
 from tandem.bench.tau.judge import Run, judge, play_gold, same
 from tandem.bench.tau.office import OWN, Call, Office
 from tandem.bench.tau.records import Database, Refusal
-from tandem.bench.tau.report import page
+from tandem.bench.tau.report import render
 from tandem.bench.tau.run import measure
 from tandem.bench.tau.server import serving
 from tandem.contracts.events import Event
@@ -480,7 +480,7 @@ async def test_the_platform_by_rules(data: Path, tmp_path: Path, monkeypatch: An
     assert (found["write_precision"], found["write_recall"]) == (1.0, 0.3333)
     assert (found["tool_errors"], found["unsafe_calls"], found["model"]) == (0, 0, None)
     assert "TANDEM_LLM_BASE_URL" in found["model_reason"]
-    assert "retail 0" in page(found, outcomes)
+    assert "retail 0" in render(found, outcomes)
 
 
 def test_a_folder_or_split_that_is_not_there_is_said(data: Path) -> None:
