@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     llm_gateway_target: str = Field("localhost:7001", description="gRPC address of llm_gateway")
     memory_target: str = Field("localhost:7002", description="gRPC address of memory")
     service_token: SecretStr = Field(SecretStr(""), description="shared token of the platform's own gRPC calls")
+    grpc_cert: Path | None = Field(None, description="PEM certificate of this service; none: gRPC without TLS")
+    grpc_key: Path | None = Field(None, description="its PEM key")
+    grpc_ca: Path | None = Field(
+        None, description="PEM file of the authority that the other side's certificate must be of"
+    )
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector (OTLP over HTTP); none: no spans")
     trace_sample: float = Field(0.1, ge=0, le=1, description="share of new traces that are recorded")
     http_host: str = Field("0.0.0.0", description="address of /livez, /readyz and /metrics")

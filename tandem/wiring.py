@@ -100,15 +100,19 @@ class Wiring:
 
     def _build_llm(self) -> Models:
         from tandem.rpc.clients import GrpcLlm
+        from tandem.rpc.tls import tls_of
 
-        client = GrpcLlm(self.settings.llm_gateway_target, self.settings.service_token.get_secret_value())
+        token = self.settings.service_token.get_secret_value()
+        client = GrpcLlm(self.settings.llm_gateway_target, token, tls_of(self.settings))
         self._closers.append(client.close)
         return client
 
     def _build_memory(self) -> Memory:
         from tandem.rpc.clients import GrpcMemory
+        from tandem.rpc.tls import tls_of
 
-        client = GrpcMemory(self.settings.memory_target, self.settings.service_token.get_secret_value())
+        token = self.settings.service_token.get_secret_value()
+        client = GrpcMemory(self.settings.memory_target, token, tls_of(self.settings))
         self._closers.append(client.close)
         return client
 

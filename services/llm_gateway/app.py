@@ -20,6 +20,7 @@ from services.llm_gateway.shared_grants import SharedGrants
 from tandem.errors import InvalidSettings
 from tandem.model_pools import Pool, Pools, Price, load_pools
 from tandem.rpc.server import GrpcServer, Listen
+from tandem.rpc.tls import tls_of
 from tandem.rpc.v1 import llm_pb2_grpc
 from tandem.service import Service, answer_at_once
 from tandem.wiring import Wiring
@@ -65,7 +66,8 @@ def build(settings: LlmGatewaySettings, wiring: Wiring) -> Service:
             await door.stop(settings.drain_s)
         await gateway.close()
 
-    listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token)
+    tls = tls_of(settings)
+    listen = Listen(host=settings.llm_gateway_host, port=settings.llm_gateway_port, token=token, tls=tls)
     server = GrpcServer(listen, register, ("tandem.rpc.v1.LlmGateway",), before=gateway.warm, after=close)
     return Service("llm_gateway", wiring, [server, *other], tune=answer_at_once)
 

@@ -15,6 +15,7 @@ from tandem import telemetry
 from tandem.bus.consume import ConsumeLoop, LoopPolicy
 from tandem.contracts.topics import TICKET_EVENTS
 from tandem.rpc.server import GrpcServer, Listen
+from tandem.rpc.tls import tls_of
 from tandem.rpc.v1 import memory_pb2_grpc
 from tandem.service import Component, Service
 from tandem.wiring import Wiring
@@ -53,9 +54,8 @@ def build(settings: MemorySettings, wiring: Wiring) -> Service:
     def register(server: grpc.aio.Server) -> None:
         memory_pb2_grpc.add_MemoryServicer_to_server(MemoryServicer(store), server)
 
-    listen = Listen(
-        host=settings.memory_host, port=settings.memory_port, token=settings.service_token.get_secret_value()
-    )
+    token = settings.service_token.get_secret_value()
+    listen = Listen(host=settings.memory_host, port=settings.memory_port, token=token, tls=tls_of(settings))
     server = GrpcServer(listen, register, ("tandem.rpc.v1.Memory",))
     components: list[Component] = [build_reader(settings, wiring, store), server]
     if settings.memory_model_s > 0:

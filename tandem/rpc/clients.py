@@ -16,6 +16,7 @@ from tandem.errors import Exhausted, InvalidError, Misshapen, Unavailable
 from tandem.rpc.chat_messages import delta_from_wire, request_to_wire, response_from_wire
 from tandem.rpc.metering import note
 from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse
+from tandem.rpc.tls import Tls
 from tandem.rpc.v1 import llm_pb2, llm_pb2_grpc, memory_pb2, memory_pb2_grpc
 from tandem.telemetry import current_traceparent
 
@@ -43,8 +44,9 @@ class _Stream(Protocol):
 class _Client:
     """A channel opened on first use, inside the event loop that uses it."""
 
-    def __init__(self, target: str, token: str, stub: Callable[[grpc.aio.Channel], Any]) -> None:
+    def __init__(self, target: str, token: str, tls: Tls | None, stub: Callable[[grpc.aio.Channel], Any]) -> None:
         self._target = target
+        self._tls = tls
         self._token = token
         self._make_stub = stub
         self._channel: grpc.aio.Channel | None = None
@@ -72,9 +74,14 @@ class _Client:
 
     def _open(self) -> Any:
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+            self._channel = self._connect()
             self._stub = self._make_stub(self._channel)
         return self._stub
+
+    def _connect(self) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+        return grpc.aio.secure_channel(self._target, self._tls.client(), options=_OPTIONS)
 
     def _told(self, method: str, error: grpc.aio.AioRpcError) -> Exception:
         details = error.details() or ""
@@ -98,7 +105,7 @@ class _Client:
         """Ask the server's health service. Raises Unavailable."""
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-        async with grpc.aio.insecure_channel(self._target) as channel:
+        async with self._connect() as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
@@ -116,8 +123,8 @@ class _Client:
 class GrpcLlm:
     """The Models port over gRPC."""
 
-    def __init__(self, target: str, token: str) -> None:
-        self._client = _Client(target, token, llm_pb2_grpc.LlmGatewayStub)
+    def __init__(self, target: str, token: str, tls: Tls | None = None) -> None:
+        self._client = _Client(target, token, tls, llm_pb2_grpc.LlmGatewayStub)
 
     async def embed(self, texts: Sequence[str], deadline: float = 5.0) -> NDArray[np.float32]:
         reply = await self._client.call("Embed", llm_pb2.EmbedRequest(texts=texts), deadline)
@@ -152,8 +159,8 @@ PAST = ("ticket", "intent", "outcome", "at", "summary")
 class GrpcMemory:
     """The Memory port over gRPC."""
 
-    def __init__(self, target: str, token: str) -> None:
-        self._client = _Client(target, token, memory_pb2_grpc.MemoryStub)
+    def __init__(self, target: str, token: str, tls: Tls | None = None) -> None:
+        self._client = _Client(target, token, tls, memory_pb2_grpc.MemoryStub)
 
     async def conversation(self, tenant: str, conversation: str, limit: int = 20, deadline: float = 0.3) -> list[Line]:
         request = memory_pb2.ConversationRequest(tenant=tenant, conversation=conversation, limit=limit)

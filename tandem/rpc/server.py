@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tandem import telemetry
 from tandem.errors import Exhausted, InvalidError, InvalidSettings, Misshapen, RetryableError
 from tandem.rpc.clients import MAX_MESSAGE_BYTES, MISSHAPEN
+from tandem.rpc.tls import Tls
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +84,12 @@ async def answer(context: grpc.aio.ServicerContext[Any, Any], work: Callable[[fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where a server listens, and the token its callers must show."""
+    """Where a server listens, and the token its callers must show; with TLS, its certificate."""
 
     host: str
     port: int
     token: str
+    tls: Tls | None = None
 
 
 def _traceparent(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
@@ -116,6 +118,7 @@ class GrpcServer:
             raise InvalidSettings("TANDEM_SERVICE_TOKEN is empty: set the same random text for all services")
         self._address = f"{listen.host}:{listen.port}"
         self._token = listen.token
+        self._credentials = listen.tls.server() if listen.tls else None
         self._before = before
         self._after = after
         self._register = register
@@ -137,7 +140,10 @@ class GrpcServer:
         )
         self._register(cast("grpc.aio.Server", _Guarding(server, self._token)))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self.port = server.add_insecure_port(self._address)
+        if self._credentials is None:
+            self.port = server.add_insecure_port(self._address)
+        else:
+            self.port = server.add_secure_port(self._address, self._credentials)
         await server.start()
         self._server = server
         await self._say(health_pb2.HealthCheckResponse.SERVING)

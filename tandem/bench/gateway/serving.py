@@ -23,6 +23,9 @@ TENANTS, TICKETS, TURNS = 6, 120, 6
 ROOM = 3_000
 """Blocks of a replica's cache."""
 
+BUDGETS, CALLS, LIMIT = 200, 8, 100
+"""Tickets, the calls of each, and the tokens of its grant: by what the replica says of each call, four of them."""
+
 DEADLINE_S = 2.0
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 SHAPE = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
@@ -42,9 +45,11 @@ async def measure(folder: Path, rounds: int, seconds: float, told: Told) -> dict
         for name, at_once in (("1", 1), ("16", 16), ("64", 64), ("anywhere", 16)):
             told(f"affinity: {name}")
             affinity[name] = await _affinity(callers, ports, at_once, anywhere=name == "anywhere")
+        told("budget")
+        budget = await _budget(callers)
         told("faults")
         faults = {fault: {kind: await _met(callers, fault, kind) for kind in ("whole", "stream")} for fault in FAULTS}
-    return {"priorities": priorities, "affinity": affinity, "faults": faults, "rounds": rounds}
+    return {"priorities": priorities, "affinity": affinity, "budget": budget, "faults": faults, "rounds": rounds}
 
 
 class Callers:
@@ -209,6 +214,34 @@ async def _seen(ports: list[int]) -> list[dict[str, int]]:
         found.append(json.loads((await connection.ask(b"GET /seen HTTP/1.1\r\n")).body))
         connection.close()
     return found
+
+
+# Budget ----------------------------------------------------------------------------------------------------------
+
+
+async def _budget(callers: Callers) -> dict[str, int]:
+    """Tickets at once, each of which asks for more than its grant allows, all of it at the same time."""
+    spent = [0] * BUDGETS
+    refused = 0
+
+    async def ask(ticket: int, number: int) -> None:
+        nonlocal refused
+        limit = {"grant": f"budget {ticket}", "grant-tokens": LIMIT}
+        answer = await callers.ask("prefix", _said(f"question {number}", 1), ticket=ticket, deadline=60, **limit)
+        if answer.status == 200:
+            spent[ticket] += json.loads(answer.body)["usage"]["total_tokens"]
+        elif json.loads(answer.body)["error"]["code"] == "grant_spent":
+            refused += 1
+
+    await asyncio.gather(*(ask(ticket, number) for number in range(CALLS) for ticket in range(BUDGETS)))
+    over = sum(tokens > LIMIT for tokens in spent)
+    return {
+        "tickets": BUDGETS,
+        "calls": BUDGETS * CALLS,
+        "refused": refused,
+        "most_spent": max(spent),
+        "overspent": over,
+    }
 
 
 # Faults ----------------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ async def test_a_short_run_has_every_figure(tmp_path):
     figures = await serving.measure(tmp_path, 1, 0.5, lambda text: None)
     assert figures["priorities"]["fifo"]["p99_times_alone"] > figures["priorities"]["beside"]["p99_times_alone"]
     assert figures["affinity"]["anywhere"]["of_oracle"] < 0.8 < figures["affinity"]["1"]["of_oracle"]
+    assert figures["budget"]["overspent"] == 0 < figures["budget"]["most_spent"] <= serving.LIMIT
+    assert figures["budget"]["refused"] >= serving.BUDGETS
     assert set(figures["faults"]) == set(FAULTS)
     assert all(met["in_time"] for kinds in figures["faults"].values() for met in kinds.values())
     assert figures["faults"]["fails"]["stream"]["outcome"] == "next pool"
