@@ -17,7 +17,7 @@ from tandem.prompts import Data, Inputs, conversation, known, load
 
 MAX_STEPS = 12
 MAX_TOOLS = 8
-"""That one program may call."""
+"""That one program may call, or one step choose from."""
 
 AGENTS = {"rag_agent": "answers a question from the business's documents"}
 
@@ -69,8 +69,9 @@ def schema(pack: Pack) -> dict[str, Any]:
     asked: dict[str, Any] = {"type": "array", "items": {"enum": sorted(pack.slots)}} if pack.slots else {"maxItems": 0}
     kinds += [_step("ask", text={"type": "string", "minLength": 1}, slots=asked)]
     if len(pack.tools) > 1:
-        of = {"type": "array", "minItems": 1, "maxItems": MAX_TOOLS, "items": {"enum": sorted(pack.tools)}}
-        kinds.append(_step("program", text={"type": "string", "minLength": 1}, tools=of))
+        of = {"type": "array", "maxItems": MAX_TOOLS, "items": {"enum": sorted(pack.tools)}}
+        kinds.append(_step("program", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 1}))
+        kinds.append(_step("tool", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 2}))
     kinds += [_step("reply", text={"type": "string", "minLength": 1}), _step("handover")]
     return {
         "type": "object",

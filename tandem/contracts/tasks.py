@@ -155,8 +155,8 @@ class ProposedStep(Value):
     name: str = ""  # agent or tool
     arguments: dict[str, Json] = Field(default_factory=dict)
     needs: tuple[int, ...] = ()  # positions in the proposal
-    text: str = ""  # of an ask or reply; what a program is to do
-    tools: tuple[str, ...] = ()  # of a program: what it may call
+    text: str = ""  # of an ask or reply; what a program, or one of several tools, is to do
+    tools: tuple[str, ...] = ()  # of a program: what it may call; of a tool without a name: one of them
     slots: tuple[str, ...] = ()
 
 

@@ -132,9 +132,9 @@ class Called(Value):
 
 
 class Script(Value):
-    """A program that a model writes for one step; what it is to do is the step's text."""
+    """A program that a model writes for one step, or a tool that is chosen for it; what it is to do is the step's text."""
 
-    tools: tuple[str, ...]  # what it may call
+    tools: tuple[str, ...]  # what it may call; of a tool's step: one of them
     code: str = ""  # empty: not written yet
 
 
@@ -157,7 +157,7 @@ class Step(Value):
     text: str = ""  # of a model's ask or reply, or of a suggestion that waits for an expert
     calls: tuple[Called, ...] = ()  # program: what it has called so far; dropped when it is done
     caller: str | None = None  # tool: the program step whose call this is
-    script: Script | None = None  # program: a model's own; None: one of the pack
+    script: Script | None = None  # program: a model's own; None: one of the pack. tool: until one is chosen
 
 
 class Plan(Value):

@@ -159,15 +159,15 @@ def _effect_key(tool: Tool, task: ExecuteTool) -> str:
 
 
 def assemble(draft: Draft, step: Step, plan: Plan, bound: dict[str, Json]) -> bool:
-    """Ask function_agent for the arguments that the flow does not fix."""
+    """Ask function_agent for the arguments that the flow does not fix; and which of several tools it is."""
     return send_task(
         draft,
         step,
         plan,
         "function_agent",
         AssembleCall,
-        tools=(step.name,),
-        goal=plan.goal,
+        tools=step.script.tools if step.script else (step.name,),
+        goal=step.text if step.script else plan.goal,
         bound=bound,
         facts=_public(draft),
         recent=_recent(draft),

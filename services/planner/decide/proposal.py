@@ -28,11 +28,11 @@ def apply(draft: Draft, step: Step, plan: Plan, proposal: PlanProposal) -> None:
     draft.event("plan_proposed", text=proposal.reason, data={"steps": len(proposal.steps)})
     added: list[Step] = []
     for proposed in proposal.steps:
-        made = walk.add_step(draft, plan.id, proposed.kind, proposed.name or proposed.kind)
+        made = walk.add_step(draft, plan.id, proposed.kind, proposed.name or _first(proposed))
         needs = tuple(added[i].id for i in proposed.needs if i < len(added))
         asked: dict[str, Json] = {"slots": list(proposed.slots)}
         arguments = proposed.arguments if proposed.kind == "tool" else asked if proposed.kind == "ask" else None
-        script = Script(tools=proposed.tools) if proposed.kind == "program" else None
+        script = Script(tools=proposed.tools) if proposed.kind in ("program", "tool") and proposed.tools else None
         added.append(draft.put_step(made, needs=needs, arguments=arguments, text=proposed.text, script=script))
     for made in added:
         current = draft.step(made.id)
@@ -40,9 +40,17 @@ def apply(draft: Draft, step: Step, plan: Plan, proposal: PlanProposal) -> None:
             walk.run(draft, current)
 
 
+def _first(proposed: ProposedStep) -> str:
+    """What a step without a name is called: of several tools the first, until one is chosen."""
+    return proposed.tools[0] if proposed.kind == "tool" else proposed.kind
+
+
 def _problems(draft: Draft, plan: Plan, proposed: ProposedStep) -> list[str]:
     match proposed.kind:
-        case "tool" if proposed.name not in draft.pack.tools:
+        case "tool" if proposed.tools and not proposed.name:
+            unknown = sorted(set(proposed.tools) - draft.pack.tools.keys())
+            return [f"no tools called {' or '.join(unknown)}"] if unknown or not proposed.text else []
+        case "tool" if proposed.tools or proposed.name not in draft.pack.tools:
             return [f"no tool called {proposed.name!r}"]
         case "tool" if reasoning.repeats(plan, proposed):
             return [f"{proposed.name!r} was called with these arguments before"]

@@ -20,6 +20,7 @@ from tandem.contracts.tasks import (
     ProgramCall,
     ProgramOutput,
     ProgramWritten,
+    ProposedStep,
     ToolResult,
     output_of,
 )
@@ -204,6 +205,12 @@ def _program_written(draft: Draft, step: Step, written: ProgramWritten) -> None:
 def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> None:
     """function_agent's proposal: call it, or ask the customer for what is missing."""
     tool = draft.pack.tools.get(call.tool or "")
+    if step.script is not None:
+        problem = _not_chosen(step.script.tools, plan, call)
+        if problem:
+            walk.fail(draft, step, error=problem)
+            return
+        step = draft.put_step(step, name=str(call.tool), script=None)
     if tool is None or tool.name != step.name:
         handover(draft, f"no_call:{step.name}")
         return
@@ -222,6 +229,17 @@ def _call_proposed(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> 
     step = draft.put_step(draft.step(step.id) or step, task=None)
     first_of_groups = tuple(tool.slots.get(group[0], group[0]) for group in call.missing if group)
     pose(draft, step, plan, "slots", slot_text(draft, first_of_groups), slots=known)
+
+
+def _not_chosen(tools: tuple[str, ...], plan: Plan, call: CallProposal) -> str:
+    """Why none of several tools is called; empty: the one that was chosen is."""
+    if call.tool not in tools:
+        return call.reason or "none of the tools does it"
+    if not call.missing and reasoning.repeats(
+        plan, ProposedStep(kind="tool", name=call.tool, arguments=dict(call.arguments))
+    ):
+        return f"{call.tool!r} was called with these arguments before"
+    return ""
 
 
 def _read(draft: Draft, step: Step, plan: Plan, call: CallProposal) -> None:

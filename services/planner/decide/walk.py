@@ -255,10 +255,13 @@ def _wait_for_approval(
 
 
 def run_tool(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:
-    """Bind what the flow fixes; let function_agent assemble the rest; then ask what the policies ask; then call."""
+    """Bind what the flow fixes; let function_agent choose and assemble the rest; then ask what the policies ask; then call."""
     tool = draft.pack.tools.get(step.name)
     if tool is None:
         handover(draft, f"unknown_tool:{step.name}", say="handover_failed")
+        return
+    if step.script is not None:
+        dispatch.assemble(draft, step, plan, {})
         return
     arguments = (
         step.arguments if step.arguments is not None else dispatch.bound_arguments(draft, plan, node) if node else {}

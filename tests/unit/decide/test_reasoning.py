@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.planner.decide.reasoning import MAX_OBSERVED, MAX_RESULT, MAX_ROUNDS
-from tandem.contracts.tasks import MakePlan, PlanProposal, ProposedStep, Reason
+from tandem.contracts.tasks import AssembleCall, CallProposal, MakePlan, PlanProposal, ProposedStep, Reason
 from tandem.contracts.values import canonical_json
 from tests.unit.decide.world import PACK, World
 
@@ -71,6 +71,59 @@ def test_after_a_failure_what_was_to_follow_is_skipped_and_the_model_thinks_agai
     assert [item.output for item in asked(world).observations][1] == {"colour": "red"}
     propose(world, say("It is red."))
     assert (world.last, world.t.outcome) == ("It is red.", "done")
+
+
+def one_of(*tools: str, text: str = "find it", **more: Any) -> ProposedStep:
+    return ProposedStep(kind="tool", tools=tools, text=text, **more)
+
+
+def test_which_of_several_tools_is_chosen_by_function_agent() -> None:
+    world = planned(one_of("look", "orders"), say(needs=(0,)))
+    task = world.tasks[-1]
+    assert isinstance(task, AssembleCall)
+    assert (task.tools, task.goal) == (("look", "orders"), "find it")
+    world.propose(tool="orders", arguments={})
+    assert world.calls[-1].tool == "orders"
+    world.result({"orders": []})
+    assert world.t.outcome == "done"
+
+
+def test_what_the_chosen_tool_lacks_is_asked_for() -> None:
+    world = planned(one_of("look", "reset"))
+    world.propose(tool="reset", missing=(("email",),))
+    assert world.last == "Your e-mail?"
+    world.say("a@b.c", values={"email": "a@b.c"})
+    task = world.tasks[-1]
+    assert isinstance(task, AssembleCall)
+    assert task.tools == ("reset",)
+    world.propose(tool="reset", arguments={"email": "a@b.c"}, origins={"email": "customer"})
+    assert world.t.questions[0].kind == "consent"
+    assert world.calls == []
+
+
+def test_a_call_that_was_made_is_not_chosen_again() -> None:
+    world = planned(look("a"))
+    world.result({"colour": "blue"})
+    propose(world, one_of("look", "orders"))
+    world.propose(tool="look", arguments={"what": "a"})
+    assert len(world.calls) == 1
+    assert "before" in str(asked(world).observations[-1].output["error"])
+
+
+@pytest.mark.parametrize("proposal", [{"reason": "no tool does it"}, {"tool": "cancel"}, {"tool": "drop_tables"}])
+def test_of_several_tools_none_other_is_called(proposal: dict[str, Any]) -> None:
+    world = planned(one_of("look", "orders"))
+    world.propose(**proposal)
+    assert world.calls == []
+    (seen,) = asked(world).observations
+    assert (seen.name, seen.status) == ("look", "failed")
+
+
+@pytest.mark.parametrize(
+    "step", [one_of("look", "drop_tables"), one_of("look", "orders", text=""), one_of("look", "orders", name="look")]
+)
+def test_a_choice_that_is_none_is_no_plan(step: ProposedStep) -> None:
+    assert planned(step).t.outcome == "no_plan"
 
 
 def test_the_same_call_again_is_a_loop() -> None:
@@ -154,6 +207,7 @@ STEPS = st.one_of(
     st.just(ProposedStep(kind="ask", text="?", slots=("instance",))),
     st.just(ProposedStep(kind="agent", name="rag_agent")),
     st.just(ProposedStep(kind="tool", name="reset", arguments={"email": "x"})),
+    st.just(one_of("look", "reset")),
 )
 
 
@@ -165,6 +219,8 @@ def test_whatever_a_model_proposes_the_ticket_comes_to_rest_and_is_watched(round
         for task in list(world.tasks):
             if isinstance(task, MakePlan | Reason):
                 world.complete(PlanProposal(steps=tuple(steps), done=done, confidence=0.5), task)
+            elif isinstance(task, AssembleCall):
+                world.complete(CallProposal(tool=task.tools[-1], arguments={"email": "x", "what": "a"}), task)
             elif task.TYPE == "tandem.execute-tool.v1":
                 world.result({"v": 1}, "done" if works else "failed", task)
             elif task.TYPE == "tandem.answer-question.v1":

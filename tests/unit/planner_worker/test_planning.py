@@ -29,6 +29,8 @@ def test_a_plan_of_the_catalogue_is_taken() -> None:
     assert [step.kind for step in proposal.steps] == ["tool", "ask", "reply"]
     assert proposal.steps[2].needs == (0,)
     assert proposal.confidence == 0.7
+    (choice,) = read(plan({"kind": "tool", "tools": ["find_order", "cancel"], "text": "end it"}), PACK).steps
+    assert (choice.tools, choice.text) == (("find_order", "cancel"), "end it")
 
 
 def test_nothing_left_to_do_is_an_answer() -> None:
@@ -50,6 +52,9 @@ def test_nothing_left_to_do_is_an_answer() -> None:
         (plan(FIND, {**REPLY, "needs": [1]}), "can only need those before it"),
         (plan(FIND, {**REPLY, "needs": [5]}), "can only need those before it"),
         (plan(*[FIND] * 13), "steps"),
+        (plan({"kind": "tool", "tools": ["find_order"], "text": "look"}), "steps.0"),
+        (plan({"kind": "tool", "tools": ["find_order", "drop_tables"], "text": "look"}), "steps.0"),
+        (plan({"kind": "tool", "name": "find_order", "tools": ["find_order", "cancel"], "text": "look"}), "steps.0"),
         (plan(), "no steps"),
         (plan(FIND, confidence=3), "confidence"),
     ],
