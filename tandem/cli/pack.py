@@ -127,6 +127,10 @@ def _show_progress(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _tenants_of(settings: Settings, pack: str) -> list[str]:
+    if not settings.channels.exists():
+        raise InvalidSettings(
+            f"there is no {settings.channels} to say which tenants have the pack; name one with --tenant"
+        )
     found = [name for name, entry in load_channels(settings.channels).tenants.items() if entry.pack == pack]
     if not found:
         raise InvalidSettings(f"no tenant of {settings.channels} has the pack {pack!r}; name one with --tenant")

@@ -46,7 +46,10 @@ async def talk(settings: Settings, pack: str, said: Sequence[str], console: Cons
 def _typed() -> str:
     sys.stderr.write("you    ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip()
+    text = sys.stdin.readline().strip()
+    if not sys.stdin.isatty():
+        sys.stderr.write(f"{text}\n")  # nobody has seen it typed
+    return text
 
 
 async def _turn(case: Case, channel: Channel, thread: str, text: str, pack: Pack, console: Console) -> None:

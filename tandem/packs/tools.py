@@ -96,36 +96,49 @@ def arguments_of(
 
 
 def _parameters(operation: dict[str, Any], shared: list[Any], document: dict[str, Any]) -> list[dict[str, Any]]:
-    own = [resolve(item, document) for item in operation.get("parameters") or []]
-    named = {(item.get("name"), item.get("in")) for item in own if isinstance(item, dict)}
-    inherited = [resolve(item, document) for item in shared]
-    every = own + [i for i in inherited if isinstance(i, dict) and (i.get("name"), i.get("in")) not in named]
-    return [item for item in every if isinstance(item, dict)]
+    own = _listed_mappings(resolve(operation.get("parameters"), document))
+    named = {(str(item.get("name")), str(item.get("in"))) for item in own}
+    inherited = _listed_mappings(resolve(shared, document))
+    return own + [item for item in inherited if (str(item.get("name")), str(item.get("in"))) not in named]
 
 
 def _body(operation: dict[str, Any], document: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     raw = resolve(operation.get("requestBody"), document)
     if not isinstance(raw, dict):
         return {}, None
-    schema = ((raw.get("content") or {}).get("application/json") or {}).get("schema")
+    schema = _json_schema(raw)
     if not isinstance(schema, dict):
         return {}, "its request body is not application/json; offer JSON"
-    for part in schema.get("allOf", ()):
-        schema = {
-            **schema,
-            "properties": {**schema.get("properties", {}), **part.get("properties", {})},
-            "required": [*schema.get("required", []), *part.get("required", [])],
-        }
-    if "properties" not in schema and schema.get("type") != "object":
+    whole = [schema, *_listed_mappings(schema.get("allOf"))]
+    if not any("properties" in part for part in whole) and schema.get("type") != "object":
         return {}, "its request body is not an object; wrap it in one"
-    return schema, None
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for part in whole:
+        named, needed = part.get("properties", {}), part.get("required", [])
+        if not isinstance(named, dict) or not isinstance(needed, list):
+            return {}, "its request body's `properties` must be a mapping, and `required` a list of names"
+        properties |= named
+        required += needed
+    return {**schema, "properties": properties, "required": required}, None
+
+
+def _json_schema(described: Any) -> Any:
+    """The JSON Schema of a body or an answer, if it has one."""
+    for key in ("content", "application/json", "schema"):
+        described = described.get(key) if isinstance(described, dict) else None
+    return described
+
+
+def _listed_mappings(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _answer(operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    responses = resolve(operation.get("responses") or {}, document)
-    for code in sorted(map(str, responses)):
-        if code.startswith("2"):
-            schema = ((responses[code].get("content") or {}).get("application/json") or {}).get("schema")
+    responses = resolve(operation.get("responses"), document)
+    for code in sorted(responses, key=str) if isinstance(responses, dict) else ():
+        if str(code).startswith("2"):  # an unquoted 200 is a number
+            schema = _json_schema(responses[code])
             return schema if isinstance(schema, dict) else {}
     return {}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from tandem.errors import InvalidPack
 from tandem.packs.files import parse_yaml, sentence_hash
 from tandem.packs.load import load_pack
 from tandem.packs.model import END
+from tandem.packs.problems import Problems
 from tandem.packs.registry import Packs
+from tandem.packs.tools import read_tools
 from tests.unit.packs.shop import SENTENCES, Files, files, write
 
 FLOW = "procedures/change_address.flow.yaml"
@@ -81,6 +84,35 @@ def test_parameters_and_body_become_one_object_of_arguments(tmp_path: Path) -> N
     assert tool.required == ("id", "size")
     assert tool.properties["id"] == {"type": "string", "minLength": 2}
     assert tool.output == {"type": "object"}
+
+
+def test_an_answer_is_found_under_a_number_too(tmp_path: Path) -> None:
+    """`200:` without quotes is how many write it."""
+    content = files()
+    answer = content["tools/shop.yaml"]["paths"]["/address"]["post"]["responses"].pop("200")
+    answer["content"]["application/json"]["schema"]["properties"] = {"reference": {"type": "string"}}
+    content["tools/shop.yaml"]["paths"]["/address"]["post"]["responses"][200] = answer
+    assert list(load_pack(write(tmp_path, content)).tools["change_address"].output["properties"]) == ["reference"]
+
+
+def _places(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield from _places(item, *path, key)
+
+
+def test_tools_of_any_shape_are_read_or_refused(tmp_path: Path) -> None:
+    """No mistake in an API's document ends in a traceback."""
+    whole = files()["tools/shop.yaml"]
+    for path in _places(whole):
+        for wrong in (None, 1, "x", [1], {"a": 1}):
+            broken: Any = copy.deepcopy({"": whole})
+            at = broken
+            for key in ("", *path)[:-1]:
+                at = at[key]
+            at[("", *path)[-1]] = wrong
+            if isinstance(broken[""], dict):
+                read_tools(broken[""], "tools/shop.yaml", Problems())
 
 
 @pytest.mark.parametrize("transport", ["mcp", "python"])
