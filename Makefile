@@ -9,7 +9,7 @@ BIN := .venv/bin
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11))
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-k8s test-vllm lint up proto schemas clean
+.PHONY: help demo test hostile test-k8s test-vllm lint up proto schemas clean
 
 help:  ## Show this help
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: .venv/.synced  ## Style, types, import rules, packs
 
 test: lint  ## Everything: lint, types, import rules, and all tests, also on a real Kafka and a real Redis
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+hostile: .venv/.synced  ## 5,000 tickets whose model means ill, on all processors: no policy broken, no secret told
+	$(BIN)/tandem chaos hostile --tickets 5000
 
 test-k8s: .venv/.synced  ## The manifests on a real kube-apiserver with the operators' CRDs and kubeconform; builds them first
 	$(BIN)/pytest -m kubernetes tests/deploy
