@@ -214,12 +214,17 @@ async def _paced(job: Job, workers: list[Any], taken: Taken) -> None:
     async with asyncio.TaskGroup() as group:
         for caller in workers:
             group.create_task(work(caller))
-        for at in _moments(job):
-            if (wait := at - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            due.put_nowait(at)
+        await asyncio.to_thread(_ring, job, asyncio.get_running_loop(), due)
         for _ in workers:
             due.put_nowait(None)
+
+
+def _ring(job: Job, loop: asyncio.AbstractEventLoop, due: asyncio.Queue[float | None]) -> None:
+    """In a thread: an event loop's timers are a millisecond coarse, and what is due in one would come at once."""
+    for at in _moments(job):
+        if (wait := at - time.perf_counter()) > 0:
+            time.sleep(wait)
+        loop.call_soon_threadsafe(due.put_nowait, at)
 
 
 def _moments(job: Job) -> Iterator[float]:
