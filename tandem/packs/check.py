@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tandem.contracts.ticket import Status
 from tandem.errors import InvalidPack
-from tandem.packs.files import parse_yaml, read_procedure, sentence_hash
+from tandem.packs.files import parse_yaml, read_procedure, read_text, sentence_hash
 from tandem.packs.load import read_pack
-from tandem.packs.model import Intent, Pack, Slot, Tool
+from tandem.packs.model import PROGRESS, SENTENCES, Intent, Pack, Slot, Tool
 from tandem.packs.paths import gives
 from tandem.packs.problems import Problem, Problems, at, unknown
 from tandem.packs.references import check_references
@@ -30,6 +31,8 @@ def check(folder: Path) -> list[Problem]:
     if pack is not None and not problems.errors:
         problems.found += check_pack(pack)
         _tests(pack, folder, problems)
+        for path in sorted((folder / "knowledge").rglob("*.md")):
+            read_text(folder, path, problems)
     return _sorted(problems)
 
 
@@ -47,6 +50,9 @@ def check_pack(pack: Pack) -> list[Problem]:
         _tool(pack, tool, problems)
     for name, texts in pack.texts.items():
         languages(pack, texts, at("pack.yaml", "texts", name), problems)
+        if name not in SENTENCES and name.removeprefix(PROGRESS) not in pack.tools:
+            known = {*SENTENCES, *(f"{PROGRESS}{tool}" for tool in pack.tools)}
+            problems.error(at("pack.yaml", "texts", name), unknown(name, known, "sentence"))
     _policies(pack, problems)
     for flow in pack.flows.values():
         check_flow(pack, flow, problems)
@@ -84,6 +90,8 @@ def _tests(pack: Pack, folder: Path, problems: Problems) -> None:
         place = at("tests", scenario.name)
         if scenario.expect.intent is not None and scenario.expect.intent not in pack.intents:
             problems.error(f"{place}.expect.intent", unknown(scenario.expect.intent, pack.intents, "intent"))
+        if scenario.expect.outcome not in (None, *Status):
+            problems.error(f"{place}.expect.outcome", unknown(str(scenario.expect.outcome), map(str, Status), "outcome"))
         for call in scenario.expect.calls:
             if call.tool not in pack.tools:
                 problems.error(f"{place}.expect.calls", unknown(call.tool, pack.tools, "tool"))

@@ -65,9 +65,10 @@ def read_pack(folder: Path, problems: Problems) -> Pack | None:
 
 def _read_intents(folder: Path, language: str, problems: Problems) -> dict[str, Intent]:
     file = "intents.yaml"
+    before = len(problems.found)
     data = read_yaml(folder, folder / file, problems)
     if not isinstance(data, list):
-        if data is not None:
+        if len(problems.found) == before:
             problems.error(file, "must be a list of intents, each beginning with `- name:`")
         return {}
     found: dict[str, Intent] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -24,28 +24,64 @@ class PackValue(Value):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Span = Annotated[int, Field(ge=0)]
+
+SENTENCES = frozenset(
+    {
+        "approval_rejected",
+        "approval_wait",
+        "budget",
+        "busy",
+        "clarify",
+        "clarify_open",
+        "confirm_call",
+        "confirmed",
+        "consent_again",
+        "declined",
+        "follow_up",
+        "given_back",
+        "handover",
+        "handover_failed",
+        "no_answer",
+        "reask",
+        "reject",
+        "reminder",
+        "resume",
+        "taken_over",
+        "unanswered",
+        "unsuccessful",
+        "welcome",
+    }
+)
+"""Names of the platform's own sentences, which a pack's `texts` may say in the business's words."""
+
+PROGRESS = "progress."
+"""Before a tool's name in `texts`: the title of its progress card."""
+
+
 class Thresholds(PackValue):
     """Calibrated confidences from which the platform acts by itself."""
 
-    intent: float = 0.55  # route to the intent
-    margin: float = 0.08  # over the runner-up; below it, ask which is meant
-    out_of_scope: float = 0.75
-    human: float = 0.7
-    answer: float = 0.35  # support of a grounded answer; below it, abstain
-    interpret: float = 0.6  # a message answers an open question
-    switch: float = 0.7  # a message in mid-plan is a new topic
+    intent: Share = 0.55  # route to the intent
+    margin: Share = 0.08  # over the runner-up; below it, ask which is meant
+    out_of_scope: Share = 0.75
+    human: Share = 0.7
+    answer: Share = 0.35  # support of a grounded answer; below it, abstain
+    interpret: Share = 0.6  # a message answers an open question
+    switch: Share = 0.7  # a message in mid-plan is a new topic
 
 
 class Timers(PackValue):
     """Milliseconds."""
 
-    burst: int = 0  # how long to wait for the rest of what the customer is writing
-    step: int = 60_000  # an agent's answer
-    question: int = 24 * HOUR_MS  # a reminder; as long again, and the ticket is resolved as unanswered
-    expert: int = 8 * HOUR_MS  # a person's decision; then it is raised again with high urgency
-    approval: int = 24 * HOUR_MS  # an approval expires
-    follow_up: int = 0  # after resolving, ask whether it worked; 0: do not ask
-    reopen: int = 72 * HOUR_MS
+    burst: Span = 0  # how long to wait for the rest of what the customer is writing
+    step: Span = 60_000  # an agent's answer
+    question: Span = 24 * HOUR_MS  # a reminder; as long again, and the ticket is resolved as unanswered
+    expert: Span = 8 * HOUR_MS  # a person's decision; then it is raised again with high urgency
+    approval: Span = 24 * HOUR_MS  # an approval expires
+    follow_up: Span = 0  # after resolving, ask whether it worked; 0: do not ask
+    reopen: Span = 72 * HOUR_MS
 
 
 class Slot(PackValue):

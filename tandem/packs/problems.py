@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+
+MOST_NAMED = 12
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,8 +48,22 @@ class Problems:
             return model.model_validate(data)
         except ValidationError as error:
             for item in error.errors(include_url=False, include_input=False, include_context=False):
-                self.error(_at(place, item["loc"]), _explain(model, item["type"], item["loc"], item["msg"]))
+                if (
+                    item["type"] != "too_short" or len(error.errors()) == 1
+                ):  # what is wrong inside is left out of the count
+                    self.error(_at(place, item["loc"]), _explain(model, item["type"], item["loc"], item["msg"]))
             return None
+
+
+_KINDS = {
+    "missing": "is missing; add it",
+    "model_type": "must be a mapping of fields, like `name: value`",
+    "dict_type": "must be a mapping, like `name: value`",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "string_type": "must be a text",
+}
+"""What pydantic calls by Python's names, in an author's words."""
 
 
 def at(file: str, *path: object) -> str:
@@ -60,7 +76,8 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     """A sentence for a name that leads nowhere."""
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(options[:12]) or 'none'}"
+    shown = ", ".join([*options[:MOST_NAMED], *(["…"] if len(options) > MOST_NAMED else [])])
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {shown or 'none'}"
     return f"there is no {what} {name!r}; {hint}"
 
 
@@ -72,10 +89,28 @@ def _at(place: str, loc: Sequence[int | str]) -> str:
 
 
 def _explain(model: type[BaseModel], kind: str, loc: Sequence[int | str], message: str) -> str:
-    if kind == "extra_forbidden" and len(loc) == 1:
-        return f"unknown field; {unknown(str(loc[-1]), model.model_fields, 'field')}"
     if kind == "extra_forbidden":
-        return "unknown field; correct its name or remove it"
-    if kind == "missing":
-        return "is missing; add it"
-    return message[0].lower() + message[1:]
+        holder = _model_at(model, loc[:-1])
+        return (
+            unknown(str(loc[-1]), holder.model_fields, "field")
+            if holder
+            else "unknown field; correct its name or remove it"
+        )
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    return _KINDS.get(kind) or message[0].lower() + message[1:]
+
+
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model at a place inside another; places in lists and mappings are passed over."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        inner = _model_in(field.annotation) if field else None
+        model = inner or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

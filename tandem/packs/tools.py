@@ -12,6 +12,8 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 PLATFORM_HEADERS = frozenset({"idempotency-key", "authorization", "traceparent", "content-type", "accept"})
 """Headers the executor sends by itself."""
 
+CLASSES = ("read", "idempotent", "lookup", "unsafe")
+
 _PLACES = ("path", "query", "header")
 
 
@@ -210,4 +212,7 @@ def _tool(base: dict[str, Any], facts: Any, defaults: dict[str, Any], here: str,
         )
         return None
     merged["tool_class"] = merged.pop("class")
+    if merged["tool_class"] not in CLASSES:
+        problems.error(here, f"class {merged['tool_class']!r} is none; it is one of {', '.join(CLASSES)}")
+        return None
     return problems.read(Tool, merged, here)

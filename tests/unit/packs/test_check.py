@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from services.planner.decide.texts import TEXTS
 from tandem.cli.pack import app
+from tandem.packs import model
 from tandem.packs.check import check, fix_hashes
 from tandem.packs.files import sentence_hash
 from tests.unit.packs.shop import SENTENCES, Files, files, operation, write
@@ -251,7 +253,15 @@ RULES: list[tuple[str, Callable[[Files], None], str, str]] = [
         "did you mean 'change_address'",
     ),
     ("test of no tool", add_test(calls=[{"tool": "pong"}]), "tests: one.expect.calls", "no tool 'pong'"),
-    ("test of no field", add_test(outcom="x"), "tests/one.yaml", "unknown field"),
+    ("test of no outcome", add_test(outcome="resolvd"), "tests: one.expect.outcome", "did you mean 'resolved'?"),
+    (
+        "test of two things at once",
+        lambda c: c.update({"tests/one.yaml": {"name": "one", "turns": [{"say": "a", "press": "yes"}]}}),
+        "tests/one.yaml",
+        "a turn does one thing",
+    ),
+    ("a sentence of no use", set_file("pack.yaml", texts={"greting": {}}), "texts.greting", "no sentence 'greting'"),
+    ("test of no field", add_test(outcom="x"), "tests/one.yaml", "there is no field"),
     (
         "unsafe without approval",
         lambda c: post(c, "/address")["x-tandem"].update({"class": "unsafe"}),
@@ -354,6 +364,16 @@ def test_hashes_are_written_and_comments_kept(tmp_path: Path) -> None:
     assert f"{{sentence: 2, sentence_hash: {sentence_hash(SENTENCES[1])}, handover" in text
     assert fix_hashes(folder) == []
     assert not [problem for problem in check(folder) if "sentence_hash" in problem.place]
+
+
+def test_knowledge_that_is_no_text_is_said(tmp_path: Path) -> None:
+    folder = write(tmp_path, files())
+    (folder / "knowledge" / "x.md").write_bytes(b"\xff\xfe")
+    assert [str(problem) for problem in check(folder)] == ["knowledge/x.md: is not UTF-8 at byte 0; save it as UTF-8"]
+
+
+def test_a_pack_may_say_exactly_the_sentences_that_the_owner_says() -> None:
+    assert set(TEXTS) == model.SENTENCES
 
 
 def test_cli_check_says_it_in_json(tmp_path: Path) -> None:

@@ -145,7 +145,24 @@ def _body(schema: Any) -> Callable[[Files], None]:
 
 
 MISTAKES: list[tuple[str, Callable[[Files], None], str]] = [
-    ("field", _set("pack.yaml", "slotz", value={}), "pack.yaml: slotz: unknown field"),
+    ("field", _set("pack.yaml", "slotz", value={}), "pack.yaml: slotz: there is no field"),
+    (
+        "field of a slot",
+        _set("pack.yaml", "slots", "code", "sensetive", value=True),
+        "pack.yaml: slots.code.sensetive: there is no field 'sensetive'; did you mean 'sensitive'?",
+    ),
+    ("no mapping", _set("pack.yaml", "timers", value=3), "pack.yaml: timers: must be a mapping of fields"),
+    (
+        "a threshold above 1",
+        _set("pack.yaml", "thresholds", value={"intent": 5}),
+        "thresholds.intent: input should be less",
+    ),
+    ("no intents", lambda content: content.update({"intents.yaml": ""}), "intents.yaml: must be a list of intents"),
+    (
+        "class of no meaning",
+        _set("tools/shop.yaml", "paths", "/address", "post", "x-tandem", "class", value="idempotant"),
+        "class 'idempotant' is none",
+    ),
     ("name", _set("pack.yaml", "name", value="other"), "pack.yaml: name: is 'other' but the folder is 'shop'"),
     ("hash given", _set("pack.yaml", "hash", value="1"), "pack.yaml: hash: does not belong here"),
     (
@@ -177,7 +194,7 @@ MISTAKES: list[tuple[str, Callable[[Files], None], str]] = [
         lambda c: c.update({"procedures/change_address.md": "---\nintent: change_address\n---\n1. a\n3. b\n"}),
         "sentence 3: number it 2",
     ),
-    ("node field", _set(FLOW, "nodes", "done", "txt", value="x"), "nodes.done.txt: unknown field"),
+    ("node field", _set(FLOW, "nodes", "done", "txt", value="x"), "nodes.done.txt: there is no field"),
     ("nothing to do", _set(FLOW, "nodes", "done", value={"sentence": 4}), "nodes.done: says nothing to do"),
     ("two kinds", _set(FLOW, "nodes", "consent", "tool", value="x"), "nodes.consent: is ask and tool at once"),
     (
@@ -201,7 +218,7 @@ MISTAKES: list[tuple[str, Callable[[Files], None], str]] = [
         _set("tools/shop.yaml", "paths", "/ping", "get", "x-tandem", value={}),
         "paths./ping.get: has no `class`",
     ),
-    ("fact", _set("tools/shop.yaml", "x-tandem", "klass", value=1), "klass: unknown field"),
+    ("fact", _set("tools/shop.yaml", "x-tandem", "klass", value=1), "klass: there is no field"),
     ("ref", _body({"$ref": "#/nothing"}), "'#/nothing' leads nowhere"),
     ("body", _body({"type": "array"}), "its request body is not an object"),
     (

@@ -74,7 +74,7 @@ BREAKS: dict[str, tuple[Callable[[Files], None], str]] = {
     "no declaration": (lambda content: content.pop("programs/sum.yaml"), "write programs/sum.yaml"),
     "no code": (lambda content: content.pop("programs/sum.py"), "has no code"),
     "an unknown tool": (_declared(tools=["fnd"]), "did you mean 'find'"),
-    "an unknown field": (_declared(tool="find"), "unknown field"),
+    "an unknown field": (_declared(tool="find"), "there is no field"),
     "too many calls": (_declared(max_calls=1000), "less than or equal to 40"),
     "no Python": (_code("def main(:"), "is not Python"),
     "no main": (_code("x = 1"), "has no `def main(...)`"),
