@@ -91,7 +91,9 @@ def _tests(pack: Pack, folder: Path, problems: Problems) -> None:
         if scenario.expect.intent is not None and scenario.expect.intent not in pack.intents:
             problems.error(f"{place}.expect.intent", unknown(scenario.expect.intent, pack.intents, "intent"))
         if scenario.expect.outcome not in (None, *Status):
-            problems.error(f"{place}.expect.outcome", unknown(str(scenario.expect.outcome), map(str, Status), "outcome"))
+            problems.error(
+                f"{place}.expect.outcome", unknown(str(scenario.expect.outcome), map(str, Status), "outcome")
+            )
         for call in scenario.expect.calls:
             if call.tool not in pack.tools:
                 problems.error(f"{place}.expect.calls", unknown(call.tool, pack.tools, "tool"))
