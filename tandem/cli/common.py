@@ -110,3 +110,11 @@ def clock_text(at: Millis) -> str:
 
 def day_text(at: Millis) -> str:
     return datetime.fromtimestamp(at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age_text(span: Millis) -> str:
+    """A time span in its largest unit: 40 s, 12 min, 3 h, 5 d."""
+    for unit, size, most in (("s", 1_000, 60), ("min", 60_000, 60), ("h", 3_600_000, 48)):
+        if span < most * size:
+            return f"{max(0, span) // size} {unit}"
+    return f"{span // 86_400_000} d"

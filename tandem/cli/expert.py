@@ -12,8 +12,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tandem.cli.common import AsJson, console, day_text, not_empty, print_json, run
+from tandem.cli.common import AsJson, age_text, console, day_text, not_empty, print_json, run
 from tandem.cli.scan import awaited, end_for, messages
+from tandem.clock import SystemClock
 from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, ResolveUnknown, TakeOver
 from tandem.contracts.message import Message
@@ -64,11 +65,12 @@ def queue(
     if as_json:
         print_json([task.model_dump(mode="json") for task in found])
         return
-    table = Table("id", "kind", "urgency", "group", "since", "ticket", "reason")
+    table = Table("id", "waits", "kind", "urgency", "group", "ticket", "reason")
+    now = SystemClock().now()
     for task in found:
-        since = day_text(task.created_at)
-        reason = Text(f"{task.reason} {task.tool or ''}".strip()[:100])
-        table.add_row(task.id[:8], task.kind, task.urgency, task.skill_group, since, task.ticket[:8], reason)
+        waits = age_text(now - task.created_at) if task.state == "open" else task.state
+        reason = Text(f"{task.reason} {task.tool or ''}".strip()[:100], overflow="fold")
+        table.add_row(task.id[:8], waits, task.kind, task.urgency, task.skill_group, task.ticket[:8], reason)
     console().print(table if found else "Nothing waits.")
 
 
@@ -85,7 +87,8 @@ def show(id: Id, as_json: AsJson = False) -> None:
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in task.model_dump(mode="json", exclude={"recent"}, exclude_defaults=True).items():
-        table.add_row(Text(name, style="dim"), Text(str(value)))
+        shown = day_text(value) if name in ("created_at", "expires") else str(value)
+        table.add_row(Text(name.replace("_", " "), style="dim"), Text(shown))
     for line in task.recent:
         table.add_row(Text(line.who, style="dim"), Text(line.text))
     console().print(table)

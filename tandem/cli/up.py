@@ -80,7 +80,7 @@ async def _example(home: Path, port: int) -> AsyncIterator[str]:
             url = await stack.enter_async_context(example_system(home, port))
         except OSError as error:
             raise InvalidSettings(
-                f"the example business system cannot have port {port} ({error.strerror}): does `tandem up --example` run "
+                f"the example business system cannot have port {port} ({os.strerror(error.errno or 0)}): does `tandem up --example` run "
                 "already? --example-port 0 takes any free one"
             ) from None
         yield url

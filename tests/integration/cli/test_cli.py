@@ -14,6 +14,7 @@ import tandem.cli
 from tandem.bus.base import NewRecord, Outgoing, outgoing
 from tandem.bus.connect import connect
 from tandem.channels import write_channels
+from tandem.cli.common import age_text
 from tandem.clock import SystemClock
 from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.message import Envelope, read_body, read_envelope
@@ -270,6 +271,13 @@ def test_an_expert_is_told_what_became_of_an_action(run, home, owner, found, cod
     answering = owner(Event(kind="taken_over", name="bob"), found)
     assert says in run("expert", "take", "low", "--as", "ana", "--wait", "20", code=code)
     answering.join()
+
+
+@pytest.mark.parametrize(
+    ("span", "says"), [(-5, "0 s"), (59_999, "59 s"), (60_000, "1 min"), (3_600_000, "1 h"), (172_800_000, "2 d")]
+)
+def test_how_long_something_waits(span, says):
+    assert age_text(span) == says
 
 
 def test_what_another_expert_has_is_not_taken_by_chance(run, home):
