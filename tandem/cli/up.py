@@ -79,9 +79,10 @@ async def _example(home: Path, port: int) -> AsyncIterator[str]:
         try:
             url = await stack.enter_async_context(example_system(home, port))
         except OSError as error:
+            why = os.strerror(error.errno or 0)
             raise InvalidSettings(
-                f"the example business system cannot have port {port} ({os.strerror(error.errno or 0)}): does `tandem up --example` run "
-                "already? --example-port 0 takes any free one"
+                f"the example business system cannot have port {port} ({why}): does `tandem up --example` run already? "
+                "--example-port 0 takes any free one"
             ) from None
         yield url
 
