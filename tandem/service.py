@@ -72,7 +72,7 @@ def calm_collector() -> None:
 def answer_at_once() -> None:
     """For a process whose callers wait: they wait for a collection too, and one of 100,000 objects takes 40 ms. So young ones
     are collected often, a few at a time, and older ones hardly ever; other threads get half a millisecond at a time."""
-    gc.set_threshold(5_000, 1_000, 50)
+    gc.set_threshold(1_000, 10_000, 50)
     sys.setswitchinterval(0.000_5)
 
 
