@@ -313,7 +313,8 @@ class LocalBus:
         except BlockingIOError:
             os.close(handle)
             raise InvalidSettings(
-                f"another `tandem up` already consumes from {self._path}: stop it, or set another home folder"
+                f"another process consumes from {self._path} already, e.g. `tandem up`: stop it, or set another home; "
+                "services and adapters of their own need Kafka (TANDEM_BUS=kafka)"
             ) from None
         self._lock = handle
 

@@ -149,19 +149,20 @@ class Channel:
         queue: asyncio.Queue[Incoming] = asyncio.Queue(MAX_WAITING)
         loop = self._loop(queue, drafts)
         running = asyncio.create_task(loop.run(), name=f"replies:{self.name}")
+        taken: asyncio.Future[Incoming] = asyncio.ensure_future(queue.get())
         try:
             while True:
-                taken = asyncio.ensure_future(queue.get())
                 await asyncio.wait([taken, running], return_when=asyncio.FIRST_COMPLETED)
                 if not taken.done():
-                    taken.cancel()
                     running.result()
                     return
                 yield taken.result()
+                taken = asyncio.ensure_future(queue.get())
         finally:
+            taken.cancel()
             await loop.stop(0.0)
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.gather(running, taken, return_exceptions=True)
 
     def _loop(self, queue: asyncio.Queue[Incoming], drafts: bool) -> ConsumeLoop:
         async def show(delivery: Delivery) -> Sequence[Outgoing]:
