@@ -149,7 +149,7 @@ class Channel:
         queue: asyncio.Queue[Incoming] = asyncio.Queue(MAX_WAITING)
         loop = self._loop(queue, drafts)
         running = asyncio.create_task(loop.run(), name=f"replies:{self.name}")
-        taken: asyncio.Future[Incoming] = asyncio.ensure_future(queue.get())
+        taken = asyncio.create_task(queue.get())
         try:
             while True:
                 await asyncio.wait([taken, running], return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +157,7 @@ class Channel:
                     running.result()
                     return
                 yield taken.result()
-                taken = asyncio.ensure_future(queue.get())
+                taken = asyncio.create_task(queue.get())
         finally:
             taken.cancel()
             await loop.stop(0.0)

@@ -116,7 +116,7 @@ async def test_processes_append_to_one_partition_at_once(path: Path) -> None:
 async def test_only_one_process_consumes(path: Path) -> None:
     async with opened(path) as first, opened(path) as second:
         await first.consumer("g", [INBOX])
-        with pytest.raises(InvalidSettings, match="already consumes"):
+        with pytest.raises(InvalidSettings, match="another process consumes"):
             await second.consumer("other", [INBOX])
         await second.publish([Outgoing(INBOX, NewRecord("k", b"x"))])
         await first.stop()
