@@ -65,7 +65,7 @@ class Thresholds(PackValue):
 
     intent: Share = 0.55  # route to the intent
     margin: Share = 0.08  # over the runner-up; below it, ask which is meant
-    out_of_scope: Share = 0.75
+    out_of_scope: Annotated[float, Field(ge=0)] = 0.75  # above 1: nothing is
     human: Share = 0.7
     answer: Share = 0.35  # support of a grounded answer; below it, abstain
     interpret: Share = 0.6  # a message answers an open question
