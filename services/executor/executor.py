@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple, TypeVar
 
 from services.executor import answers
 from services.executor.effects import Shard
@@ -14,7 +14,7 @@ from services.executor.policies import PolicyDecision
 from services.executor.protocol import Run, once_of
 from services.executor.world import World
 from tandem import telemetry
-from tandem.contracts.tasks import ExecuteTool, ToolResult
+from tandem.contracts.tasks import ExecuteTool, SettleEffect, ToolResult
 from tandem.contracts.ticket import Cost
 from tandem.contracts.topics import EFFECTS
 from tandem.contracts.values import partition_for
@@ -24,6 +24,8 @@ from tandem.packs.registry import Packs
 from tandem.telemetry import Attribute, SpanName, names
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CLAIMS = 5
 CLAIM_PAUSE_S = 0.05
@@ -75,13 +77,26 @@ class Executor:
         if run.logged:
             key = once_of(task, tool) or task.effect
             async with self._alone(key):
-                result = await self._through(run, key)
+                result = await self._through(run.through, key)
         else:
             result = await run.through(None)
         called = min(run.calls, 1)
         return Executed(result, Cost(calls=called, micros=called * tool.price_micros))
 
-    async def _through(self, run: Run, key: str) -> ToolResult:
+    async def settle(self, task: SettleEffect) -> None:
+        """Keep what a person has found out about a call. Raises as `execute` does."""
+        found = self._find(task.call)
+        if isinstance(found, ToolResult):
+            self._log(task.call, found)
+            return
+        pack, tool = found
+        key = once_of(task.call, tool) or task.call.effect
+        run = Run(self._world, task.call, tool, pack)
+        async with self._alone(key):
+            await self._through(lambda shard: run.settle(shard, task.happened, task.output, task.expert), key)
+
+    async def _through(self, work: Callable[[Shard], Awaitable[T]], key: str) -> T:
+        """Do it with the key's log claimed."""
         partition = partition_for(key, self._world.bus.partitions(EFFECTS.name))
         for attempt in range(CLAIMS):
             if attempt:
@@ -89,7 +104,7 @@ class Executor:
             shard: Shard | None = None
             try:
                 shard = await self._world.shards.get(partition)
-                return await run.through(shard)
+                return await work(shard)
             except (Fenced, OutcomeUnknown) as error:
                 logger.warning("the effect log has to be claimed again", extra={"why": str(error)})
                 if shard is not None:

@@ -1,4 +1,5 @@
-"""What the executor does with what arrives on `tasks.executor`: the answer of every call is a result, never an error."""
+"""What the executor does with what arrives on `tasks.executor`: the answer of every call is a result, never an error; what a
+person has found out of one is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from tandem.bus.base import Outgoing
 from tandem.bus.consume import Delivery
 from tandem.clock import Clock
 from tandem.contracts.inbox import StepCompleted
-from tandem.contracts.tasks import ExecuteTool, ToolResult
+from tandem.contracts.tasks import ExecuteTool, SettleEffect, ToolResult
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import derive_id
 from tandem.errors import InvalidMessage
@@ -26,11 +27,14 @@ class Handler:
 
     async def __call__(self, delivery: Delivery) -> Sequence[Outgoing]:
         task = delivery.message
-        if not isinstance(task, ExecuteTool):
+        if not isinstance(task, ExecuteTool | SettleEffect):
             raise InvalidMessage("unknown-task", f"the executor has no handler for {delivery.envelope.type!r}")
         telemetry.bind(
             conversation=task.conversation, ticket=task.ticket, segment=task.turn, plan_version=task.plan_version
         )
+        if isinstance(task, SettleEffect):
+            await self._executor.settle(task)
+            return []
         began = self._clock.boot()
         executed = await self._executor.execute(task)
         telemetry.count(telemetry.names.STEPS, "executor", executed.result.status, "rule")

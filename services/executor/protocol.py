@@ -12,6 +12,8 @@ A read changes nothing, so it needs no intent and may be repeated; only answers 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from services.executor import answers
 from services.executor.effects import Known, Shard
 from services.executor.jobs import follow
@@ -204,7 +206,7 @@ class Run:
             return False
         output = evaluate(self._tool.lookup.output, scope) if self._tool.lookup.output else answer
         done = ToolResult(effect=self._task.effect, status="done", output=output if isinstance(output, dict) else {})
-        return await self._record(done, asked=True)
+        return await self._record(done, source="ask")
 
     async def _look_up(self) -> dict[str, Json] | None:
         """The answer of the tool's lookup; None if it cannot be had."""
@@ -316,7 +318,19 @@ class Run:
 
     # Results -----------------------------------------------------------------------------------------------------
 
-    async def _record(self, result: ToolResult, *, asked: bool = False) -> ToolResult:
+    async def settle(self, shard: Shard, happened: bool, output: dict[str, Json], expert: str) -> None:
+        """Record what a person found out, unless the other side's own answer has come meanwhile."""
+        self._shard = shard
+        known = self._known()
+        if known and known.result and known.result.result.status in ("done", "failed"):
+            return
+        told = {"status": "done"} if happened else {"status": "failed", "reason": "not-done"}
+        result = ToolResult.model_validate(
+            {**told, "effect": self._task.effect, "output": output, "evidence": f"found out by {expert}"}
+        )
+        await self._record(result, source="person")
+
+    async def _record(self, result: ToolResult, *, source: Literal["call", "ask", "person"] = "call") -> ToolResult:
         now = self._world.clock.now()
         windows = [limit.window_ms for limit in self._counts.values()]
         keep_ms = max(self._world.settings.keep_ms, self._tool.once_per_ms if self._once else 0, *windows, 0)
@@ -329,7 +343,7 @@ class Run:
             result=result,
             definite=result.status != "unknown",
             at=now,
-            source="ask" if asked else "call",
+            source=source,
             ticket=self._task.ticket,
             step=self._task.step,
             proves=self._proves,

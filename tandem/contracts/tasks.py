@@ -147,6 +147,16 @@ class ExecuteTool(Task, name="execute-tool"):
     origins: dict[str, str] = Field(default_factory=dict)  # argument → origin of its value
 
 
+class SettleEffect(Task, name="settle-effect"):
+    """executor: a person has found out whether a call of unknown outcome took effect. The effect log keeps it; nothing is
+    called, and nothing answered."""
+
+    call: ExecuteTool
+    happened: bool
+    output: dict[str, Json] = Field(default_factory=dict)
+    expert: str
+
+
 # What the agents answer ------------------------------------------------------------------------------------------
 
 
@@ -257,6 +267,7 @@ TASK_TOPIC: dict[str, str] = {
     WriteProgram.TYPE: "tasks.function_agent",
     RunProgram.TYPE: "tasks.function_agent",
     ExecuteTool.TYPE: "tasks.executor",
+    SettleEffect.TYPE: "tasks.executor",
 }
 
 

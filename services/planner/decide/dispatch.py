@@ -6,6 +6,7 @@ from typing import Any
 
 from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import handover, masked
+from tandem.contracts.inbox import ResolveUnknown
 from tandem.contracts.tasks import (
     AnswerQuestion,
     AssembleCall,
@@ -16,6 +17,7 @@ from tandem.contracts.tasks import (
     Observation,
     Reason,
     RunProgram,
+    SettleEffect,
     Task,
 )
 from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
@@ -214,6 +216,44 @@ def execute(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], or
         authority=authority(draft, step, plan, hash_),
         origins=origins,
     )
+
+
+def settle(draft: Draft, step: Step, plan: Plan, action: ResolveUnknown) -> None:
+    """Tell the executor what a person has found out about a call: what may happen once only is judged by its log."""
+    tool, effect = draft.pack.tools.get(step.name), draft.effects.get(action.effect)
+    if tool is None or effect is None:
+        return
+    about: dict[str, Any] = {
+        "tenant": draft.base.tenant,
+        "conversation": draft.base.conversation,
+        "ticket": draft.id,
+        "pack": draft.pack.name,
+        "pack_hash": draft.pack.hash,
+        "step": step.id,
+        "attempt": step.attempt,
+        "turn": draft.turn,
+        "plan_version": plan.version,
+        "deadline": draft.now + draft.pack.timers.step,
+    }
+    call = ExecuteTool(
+        **about,
+        id=step.task or effect.id,
+        tool=tool.name,
+        effect=effect.id,
+        n=effect.n,
+        arguments=step.arguments or {},
+        arguments_hash=effect.arguments_hash,
+        expires=draft.now,
+    )
+    task = SettleEffect(
+        **about,
+        id=derive_id("settle", draft.id, effect.id),
+        call=call,
+        happened=action.happened,
+        output=action.output,
+        expert=action.expert,
+    )
+    draft.send(tasks_of("executor"), task, _effect_key(tool, call))
 
 
 def run_program(draft: Draft, step: Step, plan: Plan, inputs: dict[str, Json]) -> bool:

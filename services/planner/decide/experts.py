@@ -184,6 +184,7 @@ def _resolve_unknown(draft: Draft, action: ResolveUnknown) -> None:
     plan = draft.plan_of(step.id)
     if plan is not None:
         save(draft, step, plan, action.output)
+        dispatch.settle(draft, step, plan, action)
     if action.happened:
         walk.complete(draft, step, result=action.output)
     else:

@@ -36,7 +36,7 @@ from tandem.contracts.inbox import (
     TimerFired,
 )
 from tandem.contracts.message import read_body, read_envelope
-from tandem.contracts.tasks import ExecuteTool, Task
+from tandem.contracts.tasks import ExecuteTool, SettleEffect, Task
 from tandem.contracts.ticket import Cost, Route, Status, Ticket, TypedValue
 from tandem.contracts.values import Value, conversation_id, derive_id
 from tandem.errors import InvalidError, RetryableError
@@ -161,6 +161,8 @@ class Case:
                 self.programs += sum(event.kind == "program_written" for event in body.events)
             elif isinstance(body, ExecuteTool):
                 self._completed(body, self.door.execute(body))
+            elif isinstance(body, SettleEffect):
+                self.door.settle(body)
             elif isinstance(body, Task):
                 await self._agent(body)
             elif isinstance(body, Reply):

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from services.executor.policies import History, Proof, buckets, is_proof, permit, same_call
-from tandem.contracts.tasks import ExecuteTool, ToolResult
+from tandem.contracts.tasks import ExecuteTool, SettleEffect, ToolResult
 from tandem.packs.expressions import evaluate
 from tandem.packs.model import Pack, Tool
 
@@ -57,6 +57,11 @@ class Door:
         self.breaks += [f"{task.tool} {task.arguments}: {why}" for why in self._judged(task, tool)]
         self._used.update(limited.keys())
         return self._called(task, tool)
+
+    def settle(self, task: SettleEffect) -> None:
+        """A person says that it happened: it is not done again."""
+        if task.happened:
+            self._done[task.call.effect] = ToolResult(effect=task.call.effect, status="done", output=task.output)
 
     def _refused(self, task: ExecuteTool, reason: str) -> ToolResult:
         self.refusals[reason] += 1

@@ -20,6 +20,7 @@ from tests.integration.executor.world import (
     Crash,
     Outside,
     Process,
+    found_out,
     make_pack,
     make_task,
     partition_of,
@@ -217,6 +218,39 @@ async def test_once_per_in_doubt_is_not_called_again(bus: Bus, outside: Outside,
     result = (await process.execute(make_task("refund", f"{ticket}-b"))).result
     assert (result.status, result.reason) == ("unknown", "once-per-unknown")
     assert len(outside.calls) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("happened", [True, False])
+async def test_what_a_person_found_out_is_known_to_other_tickets_and_after_a_restart(
+    bus: Bus, outside: Outside, ticket: str, happened: bool
+) -> None:
+    outside.script["refund"] = ["hang"]
+    process, task = Process(bus, make_pack(outside.url)), make_task("refund", ticket)
+    assert await process.status(task) == "unknown"
+    await process.executor.settle(found_out(task, happened))
+    other = Process(bus, process.pack)
+    result = (await other.execute(make_task("refund", f"{ticket}-b"))).result
+    assert result.status == "done"
+    assert len(outside.calls) == (1 if happened else 2)
+    if happened:
+        assert (result.reason, result.output, result.evidence) == (
+            "once-per",
+            {"reference": "R-7"},
+            "found out by dana",
+        )
+
+
+@pytest.mark.asyncio
+async def test_what_a_person_found_out_does_not_replace_the_other_sides_own_answer(
+    bus: Bus, outside: Outside, ticket: str
+) -> None:
+    process, task = Process(bus, make_pack(outside.url)), make_task("refund", ticket)
+    done = (await process.execute(task)).result
+    await process.executor.settle(found_out(task, happened=False))
+    again = (await Process(bus, process.pack).execute(task)).result
+    assert (again.status, again.output, again.repeated) == ("done", done.output, True)
+    await process.executor.settle(found_out(make_task("nothing", ticket), happened=True))  # no tool of the pack
 
 
 @pytest.mark.asyncio

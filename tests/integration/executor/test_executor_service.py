@@ -10,13 +10,13 @@ from services.executor.app import build
 from tandem.bus.base import Bus, NewRecord, Outgoing, outgoing
 from tandem.contracts.inbox import StepCompleted
 from tandem.contracts.message import Envelope, read_body, read_envelope
-from tandem.contracts.tasks import ExecuteTool
+from tandem.contracts.tasks import ExecuteTool, SettleEffect
 from tandem.contracts.topics import DEAD_LETTERS, TICKET_INBOX, task_topic
 from tandem.contracts.values import once_key
 from tandem.packs.model import Pack
 from tandem.service import Service
 from tandem.wiring import Wiring
-from tests.integration.executor.world import SETTINGS, OnePack, Outside, make_pack, make_task
+from tests.integration.executor.world import SETTINGS, OnePack, Outside, found_out, make_pack, make_task
 
 TASKS = task_topic("executor").name
 WAIT_S = 20.0
@@ -26,11 +26,11 @@ def start(bus: Bus, pack: Pack) -> Service:
     return build(SETTINGS, Wiring(SETTINGS, bus=bus, packs=OnePack(pack)))
 
 
-def send(task: ExecuteTool, key: str | None = None) -> Outgoing:
+def send(task: ExecuteTool | SettleEffect, key: str | None = None) -> Outgoing:
     envelope = Envelope(
         id=task.id, source="tandem/planner", type=task.TYPE, time=1, subject=task.conversation, tenant=task.tenant
     )
-    return outgoing(TASKS, key or task.effect, task, envelope)
+    return outgoing(TASKS, key or (task.effect if isinstance(task, ExecuteTool) else task.call.effect), task, envelope)
 
 
 async def read_all(bus: Bus, topic: str) -> list[NewRecord]:
@@ -139,3 +139,23 @@ async def test_what_cannot_be_read_is_kept_and_stops_nobody(bus: Bus, outside: O
     await service.stop(2.0)
     [letter] = await read_all(bus, DEAD_LETTERS.name)
     assert letter.value == b"{not json"
+
+
+@pytest.mark.asyncio
+async def test_what_a_person_found_out_is_kept_and_not_answered(any_bus: Bus, ticket: str) -> None:
+    outside = Outside(any_bus)
+    await outside.start()
+    outside.script["refund"] = ["hang"]
+    service = start(any_bus, make_pack(outside.url))
+    await service.start()
+    task, other = make_task("refund", ticket), make_task("refund", f"{ticket}-b")
+    key = once_key("acme", "refund", ["i1"])
+    await any_bus.publish([send(task, key)])
+    assert (await answers(any_bus, [task]))[task.id].output["status"] == "unknown"
+    await any_bus.publish([send(found_out(task, happened=True), key), send(other, key)])
+    result = (await answers(any_bus, [other]))[other.id].output
+    assert (result["status"], result["reason"], result["output"]) == ("done", "once-per", {"reference": "R-7"})
+    told = [read_body(read_envelope(r.headers).type, r.value) for r in await read_all(any_bus, TICKET_INBOX.name)]
+    assert [m.task for m in told if isinstance(m, StepCompleted) and m.ticket == task.ticket] == [task.id]
+    await service.stop(2.0)
+    await outside.stop()

@@ -20,7 +20,7 @@ from services.executor.world import World
 from tandem.bus.base import Bus
 from tandem.clock import SystemClock
 from tandem.contracts.log import Intent
-from tandem.contracts.tasks import Authority, ExecuteTool
+from tandem.contracts.tasks import Authority, ExecuteTool, SettleEffect, Task
 from tandem.contracts.topics import EFFECTS
 from tandem.contracts.values import call_hash, derive_id, effect_id, partition_for
 from tandem.fenced_log import Judge, decode
@@ -276,6 +276,14 @@ def make_task(tool: str, ticket: str, **more: object) -> ExecuteTool:
         **more,
     }
     return ExecuteTool.model_validate(fields)
+
+
+def found_out(task: ExecuteTool, happened: bool) -> SettleEffect:
+    about = {name: value for name, value in task.model_dump().items() if name in Task.model_fields}
+    output = {"reference": "R-7"} if happened else {}
+    return SettleEffect.model_validate(
+        {**about, "id": "settle", "call": task, "happened": happened, "output": output, "expert": "dana"}
+    )
 
 
 def partition_of(bus: Bus, task: ExecuteTool) -> int:

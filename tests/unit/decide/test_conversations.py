@@ -6,6 +6,7 @@ import pytest
 
 from services.planner.decide import quarantine
 from tandem.contracts.inbox import ModelUsage, ResolveUnknown
+from tandem.contracts.tasks import SettleEffect
 from tandem.contracts.ticket import Status
 from tandem.packs.model import Edge, Flow, Intent, Node, Pack, Timers
 from tests.unit.decide.world import PACK, RESET, World, text, to, tool
@@ -343,8 +344,14 @@ def test_what_an_expert_found_out_is_kept_as_the_calls_answer() -> None:
     world.say("yes", values={"yes_no": True})
     world.result(status="unknown")
     approval, output = world.t.approvals[-1], {"number": "R-7"}
-    world.expert(ResolveUnknown, approval=approval.id, effect=approval.effect, happened=True, output=output)
+    for _ in range(2):
+        world.expert(ResolveUnknown, approval=approval.id, effect=approval.effect, happened=True, output=output)
     assert world.last == "Done under R-7."
+    (told,) = [task for task in world.messages("tasks.executor") if isinstance(task, SettleEffect)]
+    made = world.calls[-1]
+    assert (told.call.effect, told.call.arguments_hash) == (made.effect, made.arguments_hash)
+    assert (told.call.arguments, told.call.n) == (made.arguments, made.n)
+    assert (told.happened, told.output) == (True, output)
 
 
 def test_no_answer_is_not_told_by_what_an_earlier_visit_was_told() -> None:

@@ -266,7 +266,7 @@ class World:
 
     @property
     def calls(self) -> list[ExecuteTool]:
-        return list(self.messages("tasks.executor"))
+        return [task for task in self.messages("tasks.executor") if isinstance(task, ExecuteTool)]
 
     def complete(
         self, output: Value, task: Task | None = None, cost: Cost | None = None, usage: ModelUsage | None = None
