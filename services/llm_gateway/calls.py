@@ -20,6 +20,9 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 BYTES_A_TOKEN = 3
 """Of a prompt, for what is set aside before a call; what it really took is settled after it."""
 
+TURN_TOKENS, TOOLS_TOKENS = 8, 200
+"""What a chat template writes around each turn and the answer, and before the tools."""
+
 
 class Failed(Unavailable):
     """A replica could not serve a call. `outcome` is one of a few words, for metrics. `fault`: it counts against it.
@@ -94,9 +97,28 @@ class Call:
     @property
     def size(self) -> int:
         """Tokens that it may take in and out, about: what it weighs in the queue, and what is set aside for it."""
-        most = self.body.get("max_completion_tokens") or self.body.get("max_tokens") or 0
-        prompt = sum(_length(message.get("content")) for message in self.body["messages"])
-        return prompt // BYTES_A_TOKEN + (most if isinstance(most, int) else 0)
+        answers = self.body.get("n")
+        return self._prompt + self._most * (answers if isinstance(answers, int) else 1)
+
+    def hold_to(self, tokens: int) -> None:
+        """Where a call does not say how long its answer may be, it may be what `tokens` leave."""
+        if not self._most:
+            self.body["max_tokens"] = max(1, tokens - self._prompt)
+
+    @property
+    def _most(self) -> int:
+        most = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
+        return most if isinstance(most, int) else 0
+
+    @property
+    def _prompt(self) -> int:
+        messages, tools = self.body["messages"], self.body.get("tools")
+        length = sum(_length(message.get("content")) for message in messages)
+        length += sum(_length(message["tool_calls"]) for message in messages if "tool_calls" in message)
+        around = TURN_TOKENS * (len(messages) + 1)
+        if tools:
+            length, around = length + _length(tools), around + TOOLS_TOKENS
+        return length // BYTES_A_TOKEN + around
 
 
 @dataclass(slots=True, kw_only=True)

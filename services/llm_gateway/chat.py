@@ -221,6 +221,8 @@ class Chat:
     async def _begin(self, call: Call, question: str) -> Entry | Completion:
         """Room under the grant, or the answer of the same call before it."""
         price = self.pools[call.pool].pool.price
+        if call.limit.tokens:
+            call.hold_to(call.limit.tokens - self.spent(call).tokens)
         while True:
             begun = await self._grants.begin(call, question, most_of(call.size, price))
             if isinstance(begun, Entry | Completion):

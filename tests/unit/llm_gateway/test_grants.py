@@ -86,10 +86,38 @@ async def test_all_calls_under_a_grant_stay_within_its_limit(limit):
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "least"),
+    [
+        ({}, 16 + 24),
+        ({"n": 3}, 48 + 24),
+        ({"max_completion_tokens": 100}, 100 + 24),
+        ({"tools": [{"type": "function", "function": {"name": "x" * 300}}]}, 16 + 24 + 200 + 100),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "x" * 300}}]}]}, 16 + 16 + 100),
+    ],
+)
+def test_what_is_set_aside_counts_all_that_a_prompt_has(more, least):
+    size = call("", system="", more=more).size
+    assert least <= size <= least + 50
+
+
+@pytest.mark.asyncio
+async def test_an_answer_without_a_length_gets_what_its_grant_leaves():
+    """And is the same call when it comes again."""
+    async with served() as (chat, [replica]):
+        for _ in range(2):
+            await chat.complete(call(grant="g", limit=Cost(tokens=500), more={"max_tokens": None}))
+        await chat.complete(call("hullo", grant="g", limit=Cost(tokens=500), more={"max_tokens": None}))
+        await chat.complete(call("one without a limit", more={"max_tokens": None}))
+    first, second, free = (body["max_tokens"] for _, body in replica.seen)
+    assert 400 < second == first - 15 < 500  # the first took fifteen
+    assert free is None
+
+
 @pytest.mark.asyncio
 async def test_200_tickets_at_once_overspend_nothing():
     """Each ticket has room for two calls, is redelivered, asks for a third, and meets a replica that fails now and then."""
-    limit = Cost(calls=2, tokens=80)
+    limit = Cost(calls=2, tokens=100)
 
     async def ticket(chat, number):
         questions = [f"{number}: first", f"{number}: second", f"{number}: first", f"{number}: third"]
