@@ -70,6 +70,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pack compile packs/my_shop --write",
         "pack simulate packs/my_shop",
         "pack try packs/my_shop",
+        "pack test packs/my_shop",
     ),
     "tool": ("tool import openapi https://api.example.com/openapi.json --pack packs/my_shop --name api",),
     "model": ("model serve small --pools pools.yaml --check",),

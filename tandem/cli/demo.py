@@ -22,10 +22,11 @@ from tandem.cli.common import AsJson, print_json, quiet
 from tandem.cli.up import example_system
 from tandem.embedded import show
 from tandem.embedded.case import Onlooker
-from tandem.embedded.judge import judge
+from tandem.embedded.judge import judge, told_effects
 from tandem.embedded.platform import Platform
 from tandem.embedded.player import Played, Player
 from tandem.errors import InvalidSettings
+from tandem.packs.load import load_pack
 from tandem.packs.model import Pack
 from tandem.packs.scenarios import Scenario, load_scenarios
 from tandem.settings import Settings, read_settings
@@ -43,7 +44,12 @@ def command(
     at_once: Annotated[int, typer.Option(min=1, help="Conversations played at the same time.")] = AT_ONCE,
     as_json: AsJson = False,
 ) -> None:
-    """Play every conversation of packs/cloud_support; exit code 0 only if each ended as expected."""
+    """Play every conversation of packs/cloud_support. Exit code 0 only if each ended as expected."""
+    play_all(PACK, only, home, at_once, example=True, as_json=as_json)
+
+
+def play_all(pack: str, only: str, home: Path | None, at_once: int, *, example: bool, as_json: bool) -> None:
+    """Play a pack's tests and exit: with 0 only if each ended as expected."""
     quiet()
     with contextlib.ExitStack() as stack:
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-demo-")))
@@ -51,16 +57,19 @@ def command(
         settings = read_settings(Settings)
         telemetry.configure_traces(settings, "tandem")
         stack.callback(telemetry.shutdown)
-        ok = uvloop.run(Demo(settings, only, at_once, as_json).run())
+        ok = uvloop.run(Demo(settings, pack, only, at_once, example, as_json).run())
     raise SystemExit(0 if ok else 1)
 
 
 class Demo:
     """One run."""
 
-    def __init__(self, settings: Settings, only: str, at_once: int, as_json: bool) -> None:
+    def __init__(self, settings: Settings, pack: str, only: str, at_once: int, example: bool, as_json: bool) -> None:
         self._settings = settings
+        self._pack = pack
         self._only = only
+        self._example = example
+        self._record: aiohttp.ClientSession | None = None
         self._at_once = asyncio.Semaphore(at_once)
         self._as_json = as_json
         self._console = Console(stderr=as_json)
@@ -71,51 +80,62 @@ class Demo:
         """Play, show, report; True if all ended as expected."""
         begun = time.monotonic()
         scenarios = self._scenarios()
-        self._console.print("[dim]starting the platform and the example business system …[/]")
+        beside = " and the example business system" if self._example else ""
+        self._console.print(f"[dim]starting the platform{beside} …[/]")
         async with contextlib.AsyncExitStack() as stack:
-            api = await stack.enter_async_context(example_system(self._settings.home, 0, DIAGNOSIS_MS))
-            os.environ["CLOUD_API_URL"] = api
+            if self._example:
+                api = await stack.enter_async_context(example_system(self._settings.home, 0, DIAGNOSIS_MS))
+                os.environ["CLOUD_API_URL"] = api
+                self._record = await stack.enter_async_context(aiohttp.ClientSession(api))
             platform = await stack.enter_async_context(Platform(self._settings, call_window_ms=2_000, grace_ms=1_000))
             self._console.print(f"[dim]up in {time.monotonic() - begun:.1f} s; {len(scenarios)} conversations[/]")
-            played = await self._play(platform, api, scenarios)
+            played = await self._play(platform, scenarios)
         self._report(played, time.monotonic() - begun)
         return not any(self._problems.values())
 
     def _scenarios(self) -> list[Scenario]:
-        found = load_scenarios(self._settings.packs / PACK)
+        folder = self._settings.packs / self._pack
+        load_pack(folder)
+        found = load_scenarios(folder)
         chosen = [one for one in found if self._only.lower() in f"{one.name} {one.scenario}".lower()]
         if not chosen:
-            raise InvalidSettings(f"no conversation is called like {self._only!r}")
+            known = ", ".join(repr(one.name) for one in found) or "none: write tests/*.yaml"
+            raise InvalidSettings(f"no conversation is called like {self._only!r}; there are {known}")
         return chosen
 
-    async def _play(self, platform: Platform, api: str, scenarios: list[Scenario]) -> list[Played]:
+    async def _play(self, platform: Platform, scenarios: list[Scenario]) -> list[Played]:
         wiring = platform.wiring
-        tenant = next(name for name, entry in wiring.channels().tenants.items() if entry.pack == PACK)
-        pack = wiring.packs().get(PACK)
+        tenant = next(name for name, entry in wiring.channels().tenants.items() if entry.pack == self._pack)
+        pack = wiring.packs().get(self._pack)
         onlooker = Onlooker(wiring, "demo")
         await onlooker.start()
         player = Player(wiring, onlooker, "demo", tenant)
         played = [player.begin(scenario) for scenario in scenarios]
         live = Live(get_renderable=self._running, console=self._console, refresh_per_second=8, transient=True)
         with live if self._console.is_terminal else contextlib.nullcontext():
-            async with aiohttp.ClientSession(api) as http, asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 for one in played:
-                    group.create_task(self._play_one(one, player, platform, pack, tenant, http))
+                    group.create_task(self._play_one(one, player, platform, pack, tenant))
         await onlooker.stop()
         return played
 
-    async def _play_one(
-        self, one: Played, player: Player, platform: Platform, pack: Pack, tenant: str, http: aiohttp.ClientSession
-    ) -> None:
+    async def _play_one(self, one: Played, player: Player, platform: Platform, pack: Pack, tenant: str) -> None:
         async with self._at_once:
             self._playing.append(one)
             await player.play(one)
             self._playing.remove(one)
-        async with http.get("/_effects") as answer:
-            effects = await answer.json()
+        effects = await self._effects(one, pack)
         problems = await judge(one, pack, tenant, effects, platform.wiring.vectors())
         self._problems[one.scenario.name] = problems
         self._console.print(show.finished(one, pack, problems))
+
+    async def _effects(self, one: Played, pack: Pack) -> list[dict[str, Any]]:
+        """What was done: by the example business system's own record, else by the ticket's events."""
+        if self._record is None:
+            return told_effects(one.case, pack)
+        async with self._record.get("/_effects") as answer:
+            found: list[dict[str, Any]] = await answer.json()
+            return found
 
     def _running(self) -> Any:
         return show.running(self._playing)
@@ -131,6 +151,7 @@ class Demo:
                     "language": one.scenario.language,
                     "outcome": one.case.status,
                     "ok": not self._problems[one.scenario.name],
+                    "problems": self._problems[one.scenario.name],
                     **show.figures(one),
                 }
                 for one in played

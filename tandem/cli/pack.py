@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tandem.channels import load_channels
 from tandem.cli.common import quiet
+from tandem.cli.demo import AT_ONCE, play_all
 from tandem.cli.pack_compile import compile_
 from tandem.cli.pack_simulate import simulate
 from tandem.cli.up import example_system
@@ -196,6 +197,21 @@ async def _try(settings: Settings, pack: str, said: list[str], example: bool, as
         if example:
             os.environ["CLOUD_API_URL"] = await stack.enter_async_context(example_system(settings.home, 0))
         return await talk(settings, pack, said, Console(stderr=as_json))
+
+
+@app.command("test")
+def play(
+    folder: Folder,
+    only: Annotated[str, typer.Option(help="Only conversations whose name or scenario contains this.")] = "",
+    at_once: Annotated[int, typer.Option(min=1, help="Conversations played at the same time.")] = AT_ONCE,
+    example: Annotated[
+        bool, typer.Option("--example", help="Also serve the example business system, and judge by its own record.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play tests/*.yaml against the whole platform. Tools call your own systems; exit code 0 only if all ended as expected."""
+    os.environ["TANDEM_PACKS"] = str(folder.resolve().parent)
+    play_all(folder.resolve().name, only, None, at_once, example=example, as_json=as_json)
 
 
 def _show(folder: Path, problems: list[Problem]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tandem.contracts.events import Event
+from tandem.embedded.case import Case
 from tandem.embedded.player import Played, unmatched
 from tandem.packs.model import Pack
 from tandem.packs.scenarios import Expected, ExpectedCall
@@ -34,6 +35,17 @@ async def judge(
     if expected.progress and not any(card.state == "done" for card in case.cards.values()):
         problems.append("no progress card was shown to its end")
     return problems
+
+
+def told_effects(case: Case, pack: Pack) -> list[dict[str, Any]]:
+    """What was done by the ticket's own events, in the form of a business system's record: for systems that show none."""
+    asked = {event.effect: event for event in case.events if event.kind == "step_dispatched" and event.effect}
+    done = {event.effect for event in case.events if event.kind == "effect_done"}
+    return [
+        {"key": effect, "operation": event.name, "request": event.data.get("arguments")}
+        for effect, event in asked.items()
+        if effect in done and (tool := pack.tools.get(event.name or "")) is not None and tool.writes
+    ]
 
 
 def _calls(expected: Expected, events: Sequence[Event], effects: Sequence[dict[str, Any]], pack: Pack) -> list[str]:

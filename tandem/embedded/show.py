@@ -160,10 +160,12 @@ def _event(event: Event, pack: Pack) -> Text:
 def summary(played: Sequence[Played], problems: dict[str, list[str]]) -> RenderableType:
     """The table at the end."""
     table = Table(title="What became of each conversation", title_justify="left")
-    for name in ("", "conversation", "language", "outcome"):
-        table.add_column(name)
-    for name in ("seconds", "steps", "tool calls", "cost"):
-        table.add_column(name, justify="right")
+    table.add_column()
+    table.add_column("conversation", ratio=1)
+    for name in ("", "outcome"):
+        table.add_column(name, no_wrap=True)
+    for name in ("seconds", "steps", "calls", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in played:
         row = figures(one)
         ok = not problems[one.scenario.name]
