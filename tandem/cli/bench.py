@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tandem import telemetry
-from tandem.cli.common import AsJson, console, print_json, quiet
+from tandem.cli.common import AsJson, console, print_json, progress, quiet
 from tandem.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -67,10 +65,7 @@ def pipeline(
     if as_json:
         print_json(figures)
         return
-    table = Table(show_header=False, box=None)
-    for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value))
-    console().print(table)
+    console().print(figures_table(figures))
 
 
 @app.command()
@@ -237,20 +232,16 @@ def rag(
     if as_json:
         print_json(figures)
         return
+    console().print(figures_table(figures))
+
+
+def figures_table(figures: Mapping[str, Any]) -> Table:
+    """Figures by name; those in a group after its name."""
     table = Table(show_header=False, box=None)
     for name, value in figures.items():
         for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
             table.add_row(f"{name} {inner}".replace("_", " ").strip(), str(number))
-    console().print(table)
-
-
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr. Yields what moves it: done, of how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return table
 
 
 @app.command()
@@ -269,11 +260,7 @@ def routing(
     if as_json:
         print_json(figures)
         return
-    table = Table(show_header=False, box=None)
-    for name, value in figures.items():
-        if name != "items":
-            table.add_row(name.replace("_", " "), str(value))
-    console().print(table)
+    console().print(figures_table({name: value for name, value in figures.items() if name != "items"}))
 
 
 @app.command()

@@ -9,17 +9,15 @@ import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from tandem.channels import load_channels
-from tandem.cli.common import quiet
+from tandem.cli.common import progress, quiet
 from tandem.cli.demo import AT_ONCE, play_all
 from tandem.cli.pack_compile import compile_
 from tandem.cli.pack_simulate import simulate
@@ -109,22 +107,15 @@ async def _ingest(settings: Settings, folder: Path, tenant: str) -> dict[str, In
     tenants = [tenant] if tenant else _tenants_of(settings, pack.name)
     gateway = own_gateway(settings)
     wiring = Wiring(settings, llm=InProcessLlm(gateway))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     reports: dict[str, IngestReport] = {}
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            for name in tenants:
-                task = bar.add_task(name, total=None)
-                update = partial(_show_progress, bar, task)
+        for name in tenants:
+            with progress(name) as update:
                 reports[name] = await ingest_pack(pack, name, wiring.vectors(), wiring.llm(), update)
     finally:
         await wiring.close()
         await gateway.close()
     return reports
-
-
-def _show_progress(bar: Progress, task: TaskID, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)
 
 
 def _tenants_of(settings: Settings, pack: str) -> list[str]:

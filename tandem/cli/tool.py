@@ -18,9 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tandem.cli.common import quiet
-from tandem.errors import InvalidPack, InvalidSettings, Unavailable
+from tandem.errors import InvalidSettings, Unavailable
 from tandem.mcp_link import Described, connect, described
-from tandem.packs.files import parse_yaml
+from tandem.packs.files import parse_yaml, why_unreadable
 from tandem.packs.imports import Proposal, approved, from_mcp, from_openapi
 from tandem.text import one_line
 
@@ -147,12 +147,12 @@ def _document(source: str) -> dict[str, Any]:
         else:
             raw = Path(source).read_bytes()
         if len(raw) > MAX_BYTES:
-            raise InvalidPack(source, [f"has more than {MAX_BYTES} bytes"])
+            raise InvalidSettings(f"{source} has more than {MAX_BYTES} bytes")
         document = parse_yaml(raw.decode())
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise InvalidPack(source, [f"cannot be read as OpenAPI: {error}"]) from error
+        raise InvalidSettings(f"{source} cannot be read as OpenAPI: {why_unreadable(error)}") from error
     if not isinstance(document, dict) or not str(document.get("openapi", "")).startswith("3."):
-        raise InvalidPack(source, ["is no OpenAPI 3 document; it has no `openapi: 3.…`"])
+        raise InvalidSettings(f"{source} is no OpenAPI 3 document; it has no `openapi: 3.…`")
     return document
 
 

@@ -128,9 +128,20 @@ def _parsed(text: str, place: str, problems: Problems) -> Any:
         return parse_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "the file"
-        problems.error(at(place, where), f"is not YAML: {getattr(error, 'problem', None) or error}")
+        problems.error(at(place, f"line {mark.line + 1}" if mark else "the file"), f"is not YAML: {_said(error)}")
         return None
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a document could not be read, in one line."""
+    if not isinstance(error, yaml.YAMLError):
+        return getattr(error, "strerror", None) or str(error)
+    mark = getattr(error, "problem_mark", None)
+    return f"{_said(error)}{f' in line {mark.line + 1}' if mark else ''}"
+
+
+def _said(error: yaml.YAMLError) -> str:
+    return getattr(error, "problem", None) or str(error)
 
 
 def _sentences(text: str, place: str, problems: Problems) -> dict[int, str]:

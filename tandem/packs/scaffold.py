@@ -10,7 +10,7 @@ import yaml
 
 from tandem.errors import InvalidPack
 from tandem.packs.check import fix_hashes
-from tandem.packs.files import parse_yaml
+from tandem.packs.files import parse_yaml, why_unreadable
 from tandem.packs.tools import operations
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
@@ -101,7 +101,7 @@ def _tools(name: str, openapi: Path) -> str:
     try:
         document = parse_yaml(openapi.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidPack(name, [f"{openapi}: cannot be read as OpenAPI: {error}"]) from error
+        raise InvalidPack(name, [f"{openapi}: cannot be read as OpenAPI: {why_unreadable(error)}"]) from error
     if not isinstance(document, dict) or "openapi" not in document:
         raise InvalidPack(name, [f"{openapi}: is no OpenAPI document; it has no `openapi:` field"])
     document.setdefault("servers", [{"url": f"${{{name.upper()}_URL}}"}])

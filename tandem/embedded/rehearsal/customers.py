@@ -13,7 +13,7 @@ from tandem.contracts.ticket import Choice, Question
 from tandem.contracts.values import Json
 from tandem.errors import InvalidPack
 from tandem.packs.examples import Outcome, slot_value
-from tandem.packs.files import parse_yaml
+from tandem.packs.files import parse_yaml, why_unreadable
 from tandem.packs.model import Pack, PackValue
 from tandem.packs.problems import Problems, at
 
@@ -156,7 +156,7 @@ def load_customers(file: Path, pack: Pack) -> list[Customer]:
     try:
         data: Any = parse_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidPack(pack.name, [f"{file}: cannot be read as YAML: {error}"]) from error
+        raise InvalidPack(pack.name, [f"{file}: cannot be read as YAML: {why_unreadable(error)}"]) from error
     found = []
     for position, raw in enumerate(data if isinstance(data, list) else [data]):
         customer = problems.read(Customer, raw, at(file.name, position))

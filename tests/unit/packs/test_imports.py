@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from examples.cloud_api.app import build_api
 from examples.cloud_api.store import Store
 from tandem.cli.tool import app
-from tandem.errors import InvalidPack
+from tandem.errors import InvalidPack, InvalidSettings
 from tandem.mcp_link import Described
 from tandem.packs.check import check
 from tandem.packs.files import parse_yaml
@@ -217,4 +217,5 @@ def test_what_is_no_document(pack: Path, tmp_path: Path, text: str) -> None:
     document = tmp_path / "x.yaml"
     document.write_text(text)
     result = run("import", "openapi", str(document), "--pack", str(pack))
-    assert isinstance(result.exception, InvalidPack)
+    assert isinstance(result.exception, InvalidSettings)
+    assert "\n" not in str(result.exception)
