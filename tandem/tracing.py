@@ -9,7 +9,7 @@ a new trace and links to the one before.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import NamedTuple
@@ -158,8 +158,8 @@ class _Scope:
             self._span.end()
 
 
-def consume_span(record: Record, name: str) -> _Scope:
-    """Around the handling of a record by the group `name`."""
+def consume_span(record: Record, name: str, others: Sequence[Record] = ()) -> _Scope:
+    """Around the handling of a record by the group `name`. `others` are handled with it: the span is linked to them too."""
     headers = dict(record.headers)
     parent, before = _header(headers, "traceparent"), _header(headers, "tracelink")
     if before is not None or parent is None:
@@ -169,9 +169,9 @@ def consume_span(record: Record, name: str) -> _Scope:
     context = _parse(parent)
     if context is None:
         return _first(None, _process_name(record), _consumer_attributes(record, name))
-    span = _start(
-        _process_name(record), SpanKind.CONSUMER, context, _consumer_attributes(record, name), (Link(context),)
-    )
+    senders = (_parse(_header(dict(other.headers), "traceparent") or "") for other in others)
+    links = (Link(context), *(Link(sender) for sender in senders if sender is not None))
+    span = _start(_process_name(record), SpanKind.CONSUMER, context, _consumer_attributes(record, name), links)
     return _Scope(parent, span)
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tandem.bus.base import Bus
 from tandem.clock import Clock
-from tandem.contracts.inbox import AnyInboxMessage
+from tandem.contracts.inbox import AnyInboxMessage, StepsCompleted
 from tandem.contracts.log import Output
 from tandem.contracts.ticket import Ticket
 from tandem.contracts.values import Millis
@@ -28,7 +28,7 @@ class Decision(Protocol):
     def outputs(self) -> tuple[Output, ...]: ...
 
 
-Decide = Callable[[Ticket | None, AnyInboxMessage, Millis, Pack, int], Decision]
+Decide = Callable[[Ticket | None, AnyInboxMessage | StepsCompleted, Millis, Pack, int], Decision]
 Quarantine = Callable[[Ticket | None, AnyInboxMessage, str, Millis, Pack, int], Decision]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from services.planner.core import Core, Decision
-from services.planner.mailbox import SERVICE, Letter, read_letter, undeliverable
+from services.planner.mailbox import SERVICE, Letter, read_letter, together, undeliverable
 from services.planner.store import Held, Transition
 from tandem import telemetry
 from tandem.bus.base import Outgoing, Record
-from tandem.contracts.inbox import RoutedMessage
+from tandem.contracts.inbox import RoutedMessage, StepsCompleted
 from tandem.contracts.ticket import Status, Ticket
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidMessage, InvalidPack
@@ -18,6 +19,10 @@ from tandem.packs.model import Pack
 from tandem.telemetry import Attribute, SpanName
 
 logger = logging.getLogger(__name__)
+
+
+class _Apart(Exception):
+    """Several messages cannot be decided on together: each must be by itself."""
 
 
 class Decider:
@@ -50,11 +55,14 @@ class Decider:
         """What the messages do, in order, chained within a conversation. Those applied before are passed over."""
         made: list[Transition] = []
         latest = {name: one.ticket for name, one in held.items()}
-        for letter in letters:
-            ticket = latest.get(letter.conversation)
-            if ticket is not None and letter.record.offset <= ticket.inbox_offset:
+        waiting = deque(together(letter for letter in letters if not _applied(letter, held)))
+        while waiting:
+            letter = waiting.popleft()
+            try:
+                transition = self._transition(letter, latest.get(letter.conversation), epoch, dead)
+            except _Apart:
+                waiting.extendleft(reversed(letter.parts))
                 continue
-            transition = self._transition(letter, ticket, epoch, dead)
             if transition is not None:
                 made.append(transition)
                 latest[letter.conversation] = transition.ticket
@@ -63,13 +71,16 @@ class Decider:
     def _transition(self, letter: Letter, ticket: Ticket | None, epoch: int, dead: list[Outgoing]) -> Transition | None:
         record, message = letter.record, letter.message
         now = record.timestamp if ticket is None else max(ticket.now, record.timestamp)
-        with telemetry.consume_span(record, SERVICE) as span:
+        others = [part.record for part in letter.parts[:-1]]
+        with telemetry.consume_span(record, SERVICE, others) as span:
             traceparent = telemetry.current_traceparent()
             try:
                 decision = self._decision(letter, ticket, now)
             except InvalidPack as error:
                 dead += self._undeliverable(record, "unknown-pack", str(error))
                 return None
+            except _Apart:
+                raise
             except Exception as error:
                 logger.exception("quarantine failed", extra={"shard": self.partition, "offset": record.offset})
                 dead += self._undeliverable(record, "decide-failed", repr(error))
@@ -89,7 +100,7 @@ class Decider:
         )
 
     def _decision(self, letter: Letter, ticket: Ticket | None, now: Millis) -> Decision | None:
-        """An exception in `decide` quarantines the ticket, not the shard."""
+        """An exception in `decide` quarantines the ticket, not the shard. Raises _Apart."""
         message, offset = letter.message, letter.record.offset
         pack = self._pack(letter, ticket)
         if pack is None:
@@ -97,6 +108,8 @@ class Decider:
         try:
             return _checked(self._core.decide(ticket, message, now, pack, offset), ticket, offset)
         except Exception as error:
+            if isinstance(message, StepsCompleted):
+                raise _Apart from error
             logger.exception("ticket quarantined", extra={"shard": self.partition, "offset": offset})
             return _checked(self._core.quarantine(ticket, message, repr(error), now, pack, offset), ticket, offset)
 
@@ -106,6 +119,11 @@ class Decider:
         if isinstance(message, RoutedMessage) and (ticket is None or ticket.status is Status.CLOSED):
             return self._core.packs.get(message.pack, message.pack_hash)
         return None if ticket is None else self._core.packs.get(ticket.pack, ticket.pack_hash)
+
+
+def _applied(letter: Letter, held: Mapping[str, Held]) -> bool:
+    one = held.get(letter.conversation)
+    return one is not None and letter.record.offset <= one.ticket.inbox_offset
 
 
 def _describe(record: Record, before: Ticket | None, after: Ticket) -> None:

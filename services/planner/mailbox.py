@@ -1,25 +1,28 @@
-"""Reading the mailbox: what a record of `ticket.inbox` says, or why it cannot be read."""
+"""Reading the mailbox: what a record of `ticket.inbox` says, or why it cannot be read, and what is decided on together."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 from tandem.bus.base import Outgoing, Record
 from tandem.bus.dead_letters import dead_letter, tell_ticket
-from tandem.contracts.inbox import AnyInboxMessage, InboxMessage, TaskDeadLettered
+from tandem.contracts.inbox import AnyInboxMessage, InboxMessage, StepCompleted, StepsCompleted, TaskDeadLettered
 from tandem.contracts.message import read_body
 from tandem.errors import InvalidMessage
 
 SERVICE = "planner"
 MAX_CONVERSATION = 100
+MAX_TOGETHER = 8
 
 
 class Letter(NamedTuple):
-    """A readable message and where it lies."""
+    """A readable message and where it lies; of several decided on together, the last one's place."""
 
     record: Record
     conversation: str
-    message: AnyInboxMessage
+    message: AnyInboxMessage | StepsCompleted
+    parts: tuple[Letter, ...] = ()  # of several, each by itself
 
 
 def read_letter(record: Record) -> Letter:
@@ -36,6 +39,30 @@ def read_letter(record: Record) -> Letter:
     if message.conversation != conversation:
         raise InvalidMessage("wrong-key", "the key is not the message's conversation")
     return Letter(record, conversation, cast(AnyInboxMessage, message))
+
+
+def together(letters: Iterable[Letter]) -> list[Letter]:
+    """Results for one ticket with no other message of its conversation between them become one letter. Steps that run side by
+    side are often done at once: then one decision, one record and one event say so."""
+    found: list[Letter] = []
+    newest: dict[str, int] = {}  # conversation → place of its last letter
+    for letter in letters:
+        place = newest.get(letter.conversation)
+        joined = None if place is None else _joined(found[place], letter)
+        if place is not None and joined is not None:
+            found[place] = joined
+        else:
+            newest[letter.conversation] = len(found)
+            found.append(letter)
+    return found
+
+
+def _joined(before: Letter, letter: Letter) -> Letter | None:
+    parts = (*(before.parts or (before,)), letter)
+    results = tuple(part.message for part in parts if isinstance(part.message, StepCompleted))
+    if len(results) < len(parts) or len(parts) > MAX_TOGETHER or results[0].ticket != results[-1].ticket:
+        return None
+    return Letter(letter.record, letter.conversation, StepsCompleted(results), parts)
 
 
 def undeliverable(record: Record, reason: str, detail: str) -> list[Outgoing]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -67,6 +68,24 @@ class StepCompleted(StepMessage, name="step-completed"):
     prompt: str = ""  # name, version and hash of the prompt that a model answered, be the answer used or not
     usage: ModelUsage | None = None  # None: no model was asked
     took_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepsCompleted:
+    """Results for one ticket that lie one behind the other in its mailbox, decided on together. Each came as a message of its
+    own; nothing of this type is ever sent."""
+
+    results: tuple[StepCompleted, ...]
+
+    TYPE: ClassVar[str] = StepCompleted.TYPE
+
+    @property
+    def conversation(self) -> str:
+        return self.results[0].conversation
+
+    @property
+    def ticket(self) -> str:
+        return self.results[0].ticket
 
 
 class StepFailed(StepMessage, name="step-failed"):

@@ -53,6 +53,15 @@ def test_inside_a_segment_the_sender_is_parent_and_link(exporter):
     }
 
 
+def test_records_handled_together_are_one_span_with_a_link_to_each_sender(exporter):
+    other = SAMPLED.replace(SAMPLED[36:52], "1" * 16)
+    with tracing.consume_span(record(traceparent=SAMPLED), "planner", [record(traceparent=other), record()]):
+        pass
+    [span] = exporter.get_finished_spans()
+    assert tracing.parent_of(span) == SAMPLED[36:52]
+    assert [f"{link.context.span_id:016x}" for link in span.links] == [SAMPLED[36:52], "1" * 16]
+
+
 def test_after_a_wait_a_new_trace_links_to_the_one_before(exporter):
     with tracing.consume_span(record(traceparent=SAMPLED, tracelink=SAMPLED), "planner"):
         pass

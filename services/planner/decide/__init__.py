@@ -17,6 +17,7 @@ from tandem.contracts.inbox import (
     StepCompleted,
     StepFailed,
     StepProgress,
+    StepsCompleted,
     TaskDeadLettered,
     TicketNoted,
     TimerFired,
@@ -31,8 +32,10 @@ MAX_READS = 4
 """Rounds of reading unread messages after one decision."""
 
 
-def decide(ticket: Ticket | None, message: AnyInboxMessage, now: Millis, pack: Pack, offset: int) -> Decision:
-    """What `message` (at `offset` of the mailbox, appended at `now`) does to `ticket`."""
+def decide(
+    ticket: Ticket | None, message: AnyInboxMessage | StepsCompleted, now: Millis, pack: Pack, offset: int
+) -> Decision:
+    """What `message` (at `offset` of the mailbox, appended at `now`; of several, the last) does to `ticket`."""
     draft = _draft(ticket, message, now, pack, offset)
     if draft is None:
         return Decision(None, ())
@@ -61,7 +64,9 @@ def quarantine(
     return draft.seal()
 
 
-def _draft(ticket: Ticket | None, message: AnyInboxMessage, now: Millis, pack: Pack, offset: int) -> Draft | None:
+def _draft(
+    ticket: Ticket | None, message: AnyInboxMessage | StepsCompleted, now: Millis, pack: Pack, offset: int
+) -> Draft | None:
     if ticket is not None and ticket.status is not Status.CLOSED:
         named = getattr(message, "ticket", None)
         if named is not None and named != ticket.id:
@@ -98,12 +103,15 @@ def open_ticket(routed: RoutedMessage, now: Millis, pack: Pack, seen: tuple[str,
     )
 
 
-def _apply(draft: Draft, message: AnyInboxMessage) -> None:
+def _apply(draft: Draft, message: AnyInboxMessage | StepsCompleted) -> None:
     match message:
         case RoutedMessage():
             customer.on_message(draft, message)
         case StepCompleted():
             results.on_completed(draft, message)
+        case StepsCompleted():
+            for result in message.results:
+                results.on_completed(draft, result)
         case StepFailed():
             results.on_failed(draft, message)
         case StepProgress():
@@ -134,7 +142,7 @@ def _read_on(draft: Draft) -> None:
             return
 
 
-def _queue(draft: Draft, message: AnyInboxMessage) -> None:
+def _queue(draft: Draft, message: AnyInboxMessage | StepsCompleted) -> None:
     """A quarantined ticket only collects; a person reads it."""
     if isinstance(message, RoutedMessage) and customer.first_time(draft, message.id):
         text = message.message.text()

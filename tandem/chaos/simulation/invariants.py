@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from services.planner.decide import decide
+from services.planner.decide import Decision, decide
 from services.planner.store import SEPARATOR, timers_of
 from tandem.bus.base import Record
 from tandem.chaos.simulation.history import History, Valid, body_of
 from tandem.chaos.simulation.people import Story
 from tandem.chaos.simulation.stage import Stage
-from tandem.contracts.inbox import InboxMessage, RoutedMessage
+from tandem.contracts.inbox import InboxMessage, RoutedMessage, StepCompleted, StepsCompleted
 from tandem.contracts.log import Output, StateRecord
 from tandem.contracts.tasks import ExecuteTool
 from tandem.contracts.ticket import Status, Ticket
@@ -217,36 +217,56 @@ def decide_is_repeatable(e: Evidence) -> Iterator[str]:
     """The recorded mailbox, decided again: the same records, and none where there was none."""
     pack = e.stage.packs.get("simulated")
     for partition, states in e.history.states.items():
-        recorded = {v.state.cause: v for v in states}
-        tickets: dict[str, Ticket] = {}
+        mailbox = Mailbox({v.state.cause: v for v in states}, pack)
         for one in e.stage.broker.of(TICKET_INBOX.name, partition):
             message = body_of(one.record)
             if isinstance(message, InboxMessage):
-                yield from _again(message, one.record.offset, one.record.timestamp, tickets, recorded, pack)
+                yield from mailbox.decided(message, one.record.offset, one.record.timestamp)
+        yield from mailbox.left()
 
 
-def _again(
-    message: InboxMessage, offset: int, time: int, tickets: dict[str, Ticket], recorded: dict[int, Valid], pack: Pack
-) -> Iterator[str]:
-    name = message.conversation
-    ticket, kept = tickets.get(name), recorded.get(offset)
-    if ticket is None and not isinstance(message, RoutedMessage):
-        return
-    now = time if ticket is None else max(ticket.now, time)
-    made = decide(ticket, message, now, pack, offset)  # type: ignore[arg-type]
-    if made.ticket is None:
-        if kept is not None:
-            yield f"inbox {offset} was decided, and is not when it is decided again"
-        return
-    if kept is None:
-        yield f"inbox {offset} ({type(message).__name__}) was never decided"
-    elif (made.ticket.changed(traceparent=None), made.outputs) != (
-        kept.state.ticket.changed(traceparent=None),
-        kept.state.outputs,
-    ):
-        yield f"inbox {offset} ({type(message).__name__}) is decided otherwise the second time"
-    else:
-        tickets[name] = kept.state.ticket
+class Mailbox:
+    """One partition's, decided again in its order. A result without a record of its own is in that of the next result."""
+
+    def __init__(self, recorded: dict[int, Valid], pack: Pack) -> None:
+        self._recorded = recorded
+        self._pack = pack
+        self._tickets: dict[str, Ticket] = {}
+        self._results: dict[str, list[StepCompleted]] = {}
+
+    def decided(self, message: InboxMessage, offset: int, time: int) -> Iterator[str]:
+        name = message.conversation
+        ticket, kept = self._tickets.get(name), self._recorded.get(offset)
+        if ticket is None and not isinstance(message, RoutedMessage):
+            return
+        now = time if ticket is None else max(ticket.now, time)
+        made = decide(ticket, self._with_results(message, kept), now, self._pack, offset)  # type: ignore[arg-type]
+        if made.ticket is None:
+            if kept is not None:
+                yield f"inbox {offset} was decided, and is not when it is decided again"
+        elif kept is None and isinstance(message, StepCompleted):
+            self._results.setdefault(name, []).append(message)
+        elif kept is None:
+            yield f"inbox {offset} ({type(message).__name__}) was never decided"
+        elif not _same(made, kept):
+            yield f"inbox {offset} ({type(message).__name__}) is decided otherwise the second time"
+        else:
+            self._tickets[name] = kept.state.ticket
+
+    def _with_results(self, message: InboxMessage, kept: Valid | None) -> InboxMessage | StepsCompleted:
+        if kept is None or not isinstance(message, StepCompleted):
+            return message
+        results = self._results.pop(message.conversation, [])
+        return StepsCompleted((*results, message)) if results else message
+
+    def left(self) -> Iterator[str]:
+        for name in self._results:
+            yield f"{name}: a result was never decided"
+
+
+def _same(made: Decision, kept: Valid) -> bool:
+    again, before = made.ticket and made.ticket.changed(traceparent=None), kept.state.ticket.changed(traceparent=None)
+    return (again, made.outputs) == (before, kept.state.outputs)
 
 
 def _all(e: Evidence) -> Iterator[Valid]:

@@ -70,6 +70,35 @@ def test_branches_run_in_parallel_and_join() -> None:
     assert world.last == "A and B"
 
 
+def test_results_that_come_together_are_one_decision() -> None:
+    apart, at_once = World(), World()
+    for world in (apart, at_once):
+        world.say("fork", "fork")
+        world.result({})
+    first, second = apart.tasks
+    apart.result({"v": "A"}, task=first)
+    apart.result({"v": "B"}, task=second)
+    before = at_once.t.version
+    sent = at_once.results((first, {"v": "A"}, "done"), (second, {"v": "B"}, "done"))
+    assert at_once.t.version == before + 1 == apart.t.version - 1
+    assert [output.topic for output in sent] == ["customer.replies", "ticket.events"]
+    assert at_once.events == apart.events
+    one, other = at_once.t.model_dump(), apart.t.model_dump()
+    clocks = ("now", "version", "inbox_offset", "timers", "facts", "recent")
+    assert {k: v for k, v in one.items() if k not in clocks} == {k: v for k, v in other.items() if k not in clocks}
+    assert at_once.last == apart.last == "A and B"
+
+
+def test_results_that_come_together_for_another_ticket_concern_none() -> None:
+    world = World()
+    world.say("fork", "fork")
+    world.result({})
+    before, (first, second) = world.t, world.tasks
+    others = tuple(task.changed(ticket="another") for task in (first, second))
+    assert world.results(*((task, {"v": "A"}, "done") for task in others)) == []
+    assert world.t == before
+
+
 def test_a_choice_and_an_approval() -> None:
     world = World()
     world.say("cancel", "cancel")

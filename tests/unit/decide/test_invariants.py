@@ -94,6 +94,17 @@ class Ticket(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.calls)
     @rule(data=st.data())
+    def results_come_together(self, data: st.DataObject) -> None:
+        """Awaited ones, late ones and the same twice, in any order."""
+        calls = st.sampled_from([*self.world.calls, *(task for task in self.world.tasks if task in self.world.calls)])
+        status = st.sampled_from(["done", "done", "failed", "unknown"])
+        answers = data.draw(
+            st.lists(st.tuples(calls, st.just({"verified": True, "v": 1}), status), min_size=2, max_size=4)
+        )
+        self.world.results(*answers)
+
+    @precondition(lambda self: self.world.calls)
+    @rule(data=st.data())
     def a_result_comes_late(self, data: st.DataObject) -> None:
         self.world.result({"verified": True}, "done", data.draw(st.sampled_from(self.world.calls)))
 

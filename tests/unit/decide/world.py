@@ -16,6 +16,7 @@ from tandem.contracts.inbox import (
     RoutedMessage,
     StepCompleted,
     StepFailed,
+    StepsCompleted,
     TakeOver,
     TimerFired,
 )
@@ -185,6 +186,12 @@ PACK = Pack(
 )
 
 
+def tool_result(task: Task, output: dict[str, Any] | None = None, status: str = "done") -> ToolResult:
+    """What comes of a call."""
+    assert isinstance(task, ExecuteTool)
+    return ToolResult.model_validate({"effect": task.effect, "status": status, "output": output or {}})
+
+
 class World:
     """A ticket, its mailbox, and all that was published."""
 
@@ -196,9 +203,9 @@ class World:
         self.ticket: Ticket | None = None
         self.conversation = conversation_id("acme", "chat", "t1")
         self.outputs: list[Output] = []
-        self.inbox: list[tuple[AnyInboxMessage, int, int]] = []
+        self.inbox: list[tuple[AnyInboxMessage | StepsCompleted, int, int]] = []
 
-    def feed(self, message: AnyInboxMessage) -> list[Output]:
+    def feed(self, message: AnyInboxMessage | StepsCompleted) -> list[Output]:
         """Append a message to the mailbox and decide on it."""
         self.now += 10
         self.offset += 1
@@ -268,34 +275,40 @@ class World:
     def calls(self) -> list[ExecuteTool]:
         return [task for task in self.messages("tasks.executor") if isinstance(task, ExecuteTool)]
 
+    def completed(
+        self, output: Value, task: Task, cost: Cost | None = None, usage: ModelUsage | None = None
+    ) -> StepCompleted:
+        return StepCompleted(
+            tenant="acme",
+            conversation=self.conversation,
+            ticket=task.ticket,
+            task=task.id,
+            step=task.step,
+            attempt=task.attempt,
+            service="s",
+            output_type=type(output).__name__,
+            output=output.model_dump(mode="json"),
+            cost=cost or Cost(calls=1),
+            usage=usage,
+        )
+
     def complete(
         self, output: Value, task: Task | None = None, cost: Cost | None = None, usage: ModelUsage | None = None
     ) -> list[Output]:
-        task = task or self.tasks[-1]
-        return self.feed(
-            StepCompleted(
-                tenant="acme",
-                conversation=self.conversation,
-                ticket=task.ticket,
-                task=task.id,
-                step=task.step,
-                attempt=task.attempt,
-                service="s",
-                output_type=type(output).__name__,
-                output=output.model_dump(mode="json"),
-                cost=cost or Cost(calls=1),
-                usage=usage,
-            )
-        )
+        return self.feed(self.completed(output, task or self.tasks[-1], cost, usage))
 
     def result(
         self, output: dict[str, Any] | None = None, status: str = "done", task: Task | None = None
     ) -> list[Output]:
         """The executor answers a call."""
-        task = task or self.tasks[-1]
-        assert isinstance(task, ExecuteTool)
-        return self.complete(
-            ToolResult.model_validate({"effect": task.effect, "status": status, "output": output or {}}), task
+        return self.complete(tool_result(task or self.tasks[-1], output, status), task)
+
+    def results(self, *answers: tuple[Task, dict[str, Any], str]) -> list[Output]:
+        """The executor answers several calls, and the owner finds the answers together."""
+        return self.feed(
+            StepsCompleted(
+                tuple(self.completed(tool_result(task, output, status), task) for task, output, status in answers)
+            )
         )
 
     def fail(self, retryable: bool, task: Task | None = None) -> list[Output]:
