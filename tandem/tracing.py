@@ -9,18 +9,18 @@ a new trace and links to the one before.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
 
-from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from tandem.bus.base import Record
 from tandem.telemetry_names import Attribute, SpanName
@@ -28,6 +28,8 @@ from tandem.telemetry_names import Attribute, SpanName
 Attributes = Mapping[str, str | int | float | bool]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_SCOPE = InstrumentationScope("tandem")
+_UNSET = Status(StatusCode.UNSET)
 _NO_ATTRIBUTES: Attributes = {}
 _LENGTH = 55
 
@@ -36,11 +38,44 @@ class _State:
     """What `configure` sets, once per process."""
 
     def __init__(self) -> None:
-        self.tracer: trace.Tracer | None = None
-        self.provider: TracerProvider | None = None
+        self.recorder: SpanProcessor | None = None
+        self.resource = Resource.get_empty()
         self.sample = 0.0
         self.system = "tandem"
         self.random: Callable[[], float] = random.random
+
+
+@dataclass(slots=True, eq=False)
+class Span:
+    """A span that is recorded. The SDK's own copies and locks at every turn, for spans that many threads share; this one belongs
+    to a task, and costs a third. What exporters are given is the same."""
+
+    name: str
+    kind: SpanKind
+    context: SpanContext
+    parent: SpanContext | None
+    attributes: dict[str, str | int | float | bool]
+    links: list[Link]
+    began: int  # nanoseconds since the Unix epoch
+    status: Status = _UNSET
+
+    def end(self) -> None:
+        if _state.recorder is not None:
+            _state.recorder.on_end(
+                ReadableSpan(
+                    self.name,
+                    self.context,
+                    self.parent,
+                    _state.resource,
+                    self.attributes,
+                    links=self.links,
+                    kind=self.kind,
+                    status=self.status,
+                    start_time=self.began,
+                    end_time=time.time_ns(),
+                    instrumentation_scope=_SCOPE,
+                )
+            )
 
 
 class Ids(NamedTuple):
@@ -67,19 +102,16 @@ def configure_tracing(
     _state.system = system
     if exporter is None:
         return
-    provider = TracerProvider(
-        sampler=ALWAYS_ON, resource=Resource.create({"service.name": service}), shutdown_on_exit=False
-    )
-    processor: SpanProcessor = BatchSpanProcessor(exporter) if batch else SimpleSpanProcessor(exporter)
-    provider.add_span_processor(processor)
-    _state.provider, _state.tracer, _state.sample = provider, provider.get_tracer("tandem"), sample
+    _state.resource = Resource.create({"service.name": service})
+    _state.recorder = BatchSpanProcessor(exporter) if batch else SimpleSpanProcessor(exporter)
+    _state.sample = sample
 
 
 def shutdown_tracing() -> None:
     """Flush what is recorded and stop recording."""
-    provider, _state.provider, _state.tracer, _state.sample = _state.provider, None, None, 0.0
-    if provider is not None:
-        provider.shutdown()
+    recorder, _state.recorder, _state.sample = _state.recorder, None, 0.0
+    if recorder is not None:
+        recorder.shutdown()
 
 
 def current_traceparent() -> str | None:
@@ -96,9 +128,7 @@ def bind(*, conversation: str = "", ticket: str = "", segment: int = 0, plan_ver
     `unbind`."""
     ids = Ids(conversation, ticket, segment, plan_version)
     _ids.set(ids)
-    _, span = _here.get()
-    if span is not None:
-        span.set_attributes(_id_attributes(ids))
+    annotate_ids(ids)
 
 
 def unbind() -> None:
@@ -110,12 +140,14 @@ def annotate(attributes: Attributes) -> None:
     """Put attributes on the current span, if one is recorded."""
     _, span = _here.get()
     if span is not None:
-        span.set_attributes(attributes)
+        span.attributes.update(attributes)
 
 
 def annotate_ids(ids: Ids) -> None:
     """Name the work of the current span alone, where one task works for many tickets."""
-    annotate(_id_attributes(ids))
+    _, span = _here.get()
+    if span is not None:
+        span.attributes.update(_id_attributes(ids))
 
 
 def link(traceparent: str | None) -> None:
@@ -124,8 +156,8 @@ def link(traceparent: str | None) -> None:
     if span is None or not traceparent or not _recorded(traceparent):
         return
     earlier = _parse(traceparent)
-    if earlier is not None and earlier.trace_id != span.get_span_context().trace_id:
-        span.add_link(earlier)
+    if earlier is not None and earlier.trace_id != span.context.trace_id:
+        span.links.append(Link(earlier))
 
 
 def new_traceparent() -> str:
@@ -144,7 +176,7 @@ class _Scope:
         self._token: Token[tuple[str | None, Span | None]] | None = None
 
     def __enter__(self) -> Span | None:
-        here = self._parent if self._span is None else _text(self._span.get_span_context())
+        here = self._parent if self._span is None else _text(self._span.context)
         self._token = _here.set((here, self._span))
         return self._span
 
@@ -153,8 +185,8 @@ class _Scope:
             _here.reset(self._token)
         if self._span is not None:
             if error is not None:
-                self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-                self._span.set_attribute(Attribute.ERROR_TYPE, type(error).__name__)
+                self._span.status = Status(StatusCode.ERROR, type(error).__name__)
+                self._span.attributes[Attribute.ERROR_TYPE] = type(error).__name__
             self._span.end()
 
 
@@ -170,7 +202,7 @@ def consume_span(record: Record, name: str, others: Sequence[Record] = ()) -> _S
     if context is None:
         return _first(None, _process_name(record), _consumer_attributes(record, name))
     senders = (_parse(_header(dict(other.headers), "traceparent") or "") for other in others)
-    links = (Link(context), *(Link(sender) for sender in senders if sender is not None))
+    links = [Link(context), *(Link(sender) for sender in senders if sender is not None)]
     span = _start(_process_name(record), SpanKind.CONSUMER, context, _consumer_attributes(record, name), links)
     return _Scope(parent, span)
 
@@ -196,29 +228,25 @@ def continued(traceparent: str | None) -> _Scope:
 def segment_span(name: str, kind: SpanKind = SpanKind.PRODUCER, attributes: Attributes = _NO_ATTRIBUTES) -> _Scope:
     """The first span of a new segment: whether it is recorded is decided here, or by the first service if this process
     records nothing."""
-    return _first(None, name, attributes, kind) if _state.tracer is not None else _Scope(None, None)
+    return _first(None, name, attributes, kind) if _state.recorder is not None else _Scope(None, None)
 
 
 def _first(before: str | None, name: str, attributes: Attributes, kind: SpanKind = SpanKind.CONSUMER) -> _Scope:
-    if _state.tracer is None or _state.random() >= _state.sample:
+    if _state.recorder is None or _state.random() >= _state.sample:
         return _Scope(new_traceparent(), None)
     earlier = _parse(before) if before else None
-    links = (Link(earlier),) if earlier else ()
+    links = [Link(earlier)] if earlier else []
     return _Scope(None, _start(name, kind, None, attributes, links))
 
 
 def _start(
-    name: str, kind: SpanKind, parent: SpanContext | None, attributes: Attributes, links: tuple[Link, ...] = ()
+    name: str, kind: SpanKind, parent: SpanContext | None, attributes: Attributes, links: Sequence[Link] = ()
 ) -> Span:
-    tracer = _state.tracer
-    if tracer is None:
-        return trace.INVALID_SPAN
-    context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else Context()
+    trace_id = parent.trace_id if parent else random.getrandbits(128) or 1
+    context = SpanContext(trace_id, random.getrandbits(64) or 1, is_remote=False, trace_flags=_SAMPLED)
     ids = _ids.get()
-    all_attributes = {**attributes, **_id_attributes(ids)} if ids else attributes
-    return tracer.start_span(
-        name, context, kind, all_attributes, links, record_exception=False, set_status_on_exception=False
-    )
+    named = {**attributes, **_id_attributes(ids)} if ids else dict(attributes)
+    return Span(name, kind, context, parent, named, list(links), time.time_ns())
 
 
 def _consumer_attributes(record: Record, group: str) -> Attributes:
@@ -254,7 +282,7 @@ def _header(headers: Mapping[str, bytes | None], name: str) -> str | None:
 
 def _recorded(traceparent: str) -> bool:
     """True if this process records and the sender's sampled bit is set; other bits of the flags may be set too."""
-    return _state.tracer is not None and traceparent[-1:] in "13579bdf"
+    return _state.recorder is not None and traceparent[-1:] in "13579bdf"
 
 
 def _text(context: SpanContext) -> str:
