@@ -147,9 +147,8 @@ class FencedLog:
     async def append(self, records: Sequence[NewRecord]) -> list[Appended]:
         """Append records of this epoch and make sure of them. Raises Fenced, OutcomeUnknown."""
         stamp = (EPOCH_HEADER, str(self.epoch).encode())
-        return await self._append(
-            [record._replace(headers=(*record.headers, stamp)) for record in records], counts=True
-        )
+        stamped = [NewRecord(record.key, record.value, (*record.headers, stamp)) for record in records]
+        return await self._append(stamped, counts=True)
 
     async def append_facts(self, records: Sequence[NewRecord]) -> list[Appended]:
         """Append records that hold whatever the epoch. They may have landed even when this raises."""

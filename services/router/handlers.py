@@ -8,18 +8,18 @@ from services.router.masking import joined, mask_message
 from services.router.reading import Readers, Reading
 from services.router.second_opinion import SecondOpinion
 from tandem import telemetry
-from tandem.bus.base import Outgoing, outgoing
+from tandem.bus.base import Outgoing
 from tandem.bus.consume import Delivery
 from tandem.channels import Channels
 from tandem.clock import Clock
 from tandem.contracts.customer import MAX_TEXT, CardActionPart, CustomerMessage, DeliveryReceipt
 from tandem.contracts.inbox import InboxMessage, ReceiptForwarded, RoutedMessage
-from tandem.contracts.message import Envelope
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import conversation_id, derive_id
 from tandem.errors import InvalidMessage, InvalidPack, Refused, Unavailable
 from tandem.packs.model import Pack
 from tandem.packs.registry import Packs
+from tandem.sending import sent_by
 from tandem.telemetry import Attribute, SpanName
 
 NAME = "router"
@@ -47,16 +47,17 @@ class Router:
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on customer.messages")
         check_sender(delivery, message, self._channels)
         telemetry.bind(conversation=message.conversation)
+        id_ = derive_id(delivery.envelope.source, delivery.envelope.id)
         if isinstance(message, DeliveryReceipt):
-            return [self._send(delivery.envelope, _forwarded(message))]
-        return [self._send(delivery.envelope, await self._routed(delivery.envelope, message))]
+            return [self._send(id_, _forwarded(message))]
+        return [self._send(id_, await self._routed(id_, message))]
 
-    async def _routed(self, envelope: Envelope, message: CustomerMessage) -> RoutedMessage:
+    async def _routed(self, id_: str, message: CustomerMessage) -> RoutedMessage:
         pack = self._pack(message.tenant)
         with telemetry.span(f"{SpanName.AGENT} {NAME}", attributes={Attribute.AGENT_NAME: NAME}):
             reading = await self._read(pack, message)
             routed = RoutedMessage(
-                id=derive_id(envelope.source, envelope.id),
+                id=id_,
                 tenant=message.tenant,
                 conversation=message.conversation,
                 message=mask_message(message, reading.sensitive),
@@ -84,17 +85,8 @@ class Router:
         except InvalidPack as error:
             raise Unavailable(str(error)) from error
 
-    def _send(self, envelope: Envelope, message: InboxMessage) -> Outgoing:
-        sent = Envelope(
-            id=derive_id(envelope.source, envelope.id),
-            source=f"tandem/{NAME}",
-            type=message.TYPE,
-            time=self._clock.now(),
-            subject=message.conversation,
-            tenant=message.tenant,
-            traceparent=telemetry.current_traceparent(),
-        )
-        return outgoing(TICKET_INBOX.name, message.conversation, message, sent)
+    def _send(self, id_: str, message: InboxMessage) -> Outgoing:
+        return sent_by(NAME, TICKET_INBOX.name, message, id_, self._clock.now())
 
 
 def check_sender(delivery: Delivery, message: FromChannel, channels: Channels) -> None:

@@ -21,7 +21,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tandem.bus.base import Appended, Listener, NewRecord, Outgoing, Record, TopicPartition, placed
 from tandem.bus.local_groups import Group, LocalConsumer, Ports
@@ -42,36 +42,44 @@ GIVE_UP_S = 5.0
 TRY_AGAIN_S = 0.002
 
 
+class Written(NamedTuple):
+    """When a write's records were appended, and at which offsets."""
+
+    at: Millis
+    offsets: list[int]
+
+
 @dataclass(slots=True)
 class Write:
     """What one caller waits for."""
 
     records: Sequence[tuple[Log, NewRecord]]
     commits: Sequence[tuple[str, int, int]]
-    done: asyncio.Future[list[Appended]]
+    done: asyncio.Future[Written]
 
 
 @dataclass(slots=True)
 class Draft:
     """The transaction of one turn: where each record will stand."""
 
+    now: Millis
     rows: list[Row] = field(default_factory=list)
     ends: dict[Log, int] = field(default_factory=dict)
     fresh: dict[Log, list[Record]] = field(default_factory=dict)  # only where someone reads
-    places: list[list[Appended]] = field(default_factory=list)  # per write
+    offsets: list[list[int]] = field(default_factory=list)  # per write
 
-    def add(self, write: Write, now: Millis) -> None:
-        places: list[Appended] = []
+    def add(self, write: Write) -> None:
+        offsets: list[int] = []
         for log, new in write.records:
             offset = self.ends.get(log, log.end)
             self.ends[log] = offset + 1
             key = new.key.encode() if isinstance(new.key, str) else new.key
-            self.rows.append((log.id, offset, now, key, pack_headers(new.headers), new.value))
+            self.rows.append((log.id, offset, self.now, key, pack_headers(new.headers), new.value))
             if log.watchers:
-                record = Record(log.at.topic, log.at.partition, offset, now, key, new.value, tuple(new.headers))
+                record = Record(log.at.topic, log.at.partition, offset, self.now, key, new.value, tuple(new.headers))
                 self.fresh.setdefault(log, []).append(record)
-            places.append(Appended(offset, now))
-        self.places.append(places)
+            offsets.append(offset)
+        self.offsets.append(offsets)
 
 
 class LocalBus:
@@ -192,7 +200,8 @@ class LocalBus:
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[Appended]:
         target = self._topic(topic)[partition]
-        return await self._write([(target, record) for record in records], ())
+        at, offsets = await self._write([(target, record) for record in records], ())
+        return [Appended(offset, at) for offset in offsets]
 
     async def _commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
         name = self._prefix + group
@@ -200,11 +209,11 @@ class LocalBus:
 
     async def _write(
         self, records: Sequence[tuple[Log, NewRecord]], commits: Sequence[tuple[str, int, int]]
-    ) -> list[Appended]:
+    ) -> Written:
         if not records and not commits:
-            return []
+            return Written(self._clock.now(), [])
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[list[Appended]] = loop.create_future()
+        done: asyncio.Future[Written] = loop.create_future()
         if not self._pending:
             loop.call_soon(self._flush)
         self._pending.append(Write(records, commits, done))
@@ -228,9 +237,9 @@ class LocalBus:
         for target, end in draft.ends.items():
             target.remember(draft.fresh.get(target, ()))
             target.end = end
-        for write, places in zip(writes, draft.places, strict=True):
+        for write, offsets in zip(writes, draft.offsets, strict=True):
             if not write.done.done():
-                write.done.set_result(places)
+                write.done.set_result(Written(draft.now, offsets))
         for target in draft.fresh:
             for watcher in target.watchers:
                 watcher.wake()
@@ -239,9 +248,9 @@ class LocalBus:
         """Offsets come from memory; when another process has written, from the file."""
         commits = [commit for write in writes for commit in write.commits]
         while True:
-            draft, now = Draft(), self._clock.now()
+            draft = Draft(self._clock.now())
             for write in writes:
-                draft.add(write, now)
+                draft.add(write)
             try:
                 self._store.write(draft.rows, commits)
             except Changed:

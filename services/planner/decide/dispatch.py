@@ -40,6 +40,16 @@ def approval_fact(arguments_hash: str) -> str:
     return f"_approval:{arguments_hash}"
 
 
+def has_consent(draft: Draft, tool: Tool, arguments: dict[str, Json]) -> bool:
+    """Whether the customer has agreed to exactly this call."""
+    return consent_fact(call_hash(tool.name, arguments)) in draft.facts
+
+
+def has_approval(draft: Draft, tool: Tool, arguments: dict[str, Json]) -> bool:
+    """Whether an expert has approved exactly this call."""
+    return approval_fact(call_hash(tool.name, arguments)) in draft.facts
+
+
 def bound_arguments(draft: Draft, plan: Plan, node: Node) -> dict[str, Json]:
     """What the flow itself fixes of a call; parameters without a value are left out."""
     scope = draft.scope(plan)

@@ -275,15 +275,14 @@ def run_tool(draft: Draft, step: Step, plan: Plan, node: Node | None) -> None:
 def call(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], origins: dict[str, str]) -> None:
     """Call a tool once the customer has agreed and an expert has approved, where the policies ask for it."""
     tool = draft.pack.tools[step.name]
-    hash_ = call_hash(tool.name, arguments)
     if draft.owner != "bot":
         draft.put_step(step, arguments=arguments, status=StepStatus.WAITING)
-    elif dispatch.needs_consent(draft, tool, plan) and dispatch.consent_fact(hash_) not in draft.facts:
+    elif dispatch.needs_consent(draft, tool, plan) and not dispatch.has_consent(draft, tool, arguments):
         step = draft.put_step(step, arguments=arguments)
         shown = ", ".join(f"{name} {value}" for name, value in masked(draft, arguments).items())
         text = draft.sentence("confirm_call", tool=tool.description or tool.name, arguments=shown)
-        pose(draft, step, plan, "consent", text, subject=hash_)
-    elif dispatch.needs_approval(draft, tool, plan, arguments) and dispatch.approval_fact(hash_) not in draft.facts:
+        pose(draft, step, plan, "consent", text, subject=call_hash(tool.name, arguments))
+    elif dispatch.needs_approval(draft, tool, plan, arguments) and not dispatch.has_approval(draft, tool, arguments):
         _wait_for_approval(draft, step, plan, tool.name, arguments)
     else:
         dispatch.execute(draft, step, plan, arguments, origins)
