@@ -6,8 +6,8 @@ from functools import partial
 
 import grpc
 
-from services.memory.handlers import MemoryServicer
-from services.memory.noting import GROUP, NoteTaker
+from services.memory.handlers import MemoryServicer, having
+from services.memory.noting import ENDS, GROUP, NoteTaker
 from services.memory.reader import EventsReader
 from services.memory.settings import MemorySettings
 from services.memory.store import MemoryStore
@@ -39,7 +39,7 @@ def build_notes(settings: MemorySettings, wiring: Wiring, store: MemoryStore) ->
         group=GROUP,
         topics=[TICKET_EVENTS],
         handler=taker,
-        policy=LoopPolicy(max_in_flight=settings.max_in_flight, ordered=False),
+        policy=LoopPolicy(max_in_flight=settings.max_in_flight, ordered=False, wanted=having(ENDS)),
         clock=wiring.clock,
         name="memory",
         around=partial(telemetry.consume_span, name="memory"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -12,14 +12,24 @@ from services.memory.figures import COUNTED, count
 from services.memory.projection import project
 from services.memory.store import MemoryStore
 from tandem import telemetry
-from tandem.bus.base import Outgoing
+from tandem.bus.base import Outgoing, Record
 from tandem.bus.consume import Delivery
-from tandem.contracts.events import TicketEvents
+from tandem.contracts.events import KINDS_HEADER, TicketEvents
 from tandem.contracts.values import Millis
 from tandem.errors import InvalidMessage
 from tandem.rpc.ports import Memory
 from tandem.rpc.server import answer
 from tandem.rpc.v1 import memory_pb2, memory_pb2_grpc
+
+
+def having(kinds: frozenset[str]) -> Callable[[Record], bool]:
+    """Whether a record of `ticket.events` may have an event of these kinds, by its header alone."""
+
+    def may(record: Record) -> bool:
+        told = record.header(KINDS_HEADER)
+        return told is None or not kinds.isdisjoint(told.decode(errors="replace").split(","))
+
+    return may
 
 
 class Projector:

@@ -14,6 +14,10 @@ MAX_TEXT = 2_000
 MAX_ASKED = 200
 _ALWAYS = {"ticket", "at", "status"}
 
+_LINES = frozenset({"message_received", "reply_sent"})
+KEPT = _LINES | {"plan_started", "resolved", "handed_over", "reopened", "noted"}
+"""Kinds of events that memory may keep something of."""
+
 
 class Said(Line):
     """A line with the ticket and the message that it stands in."""
@@ -45,7 +49,7 @@ def project(events: TicketEvents) -> Update:
 
 
 def _line(events: TicketEvents, event: Event) -> Said | None:
-    if not event.text or event.kind not in ("message_received", "reply_sent"):
+    if not event.text or event.kind not in _LINES:
         return None
     by_customer = event.kind == "message_received"
     who = "customer" if by_customer else events.owner if events.owner.startswith("expert:") else "bot"

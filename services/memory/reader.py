@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 
-from services.memory.handlers import Projector
+from services.memory.figures import COUNTED
+from services.memory.handlers import Projector, having
+from services.memory.projection import KEPT
 from services.memory.store import MemoryStore
 from tandem import telemetry
 from tandem.bus.base import Bus
@@ -79,7 +81,7 @@ class EventsReader:
             group=f"memory-{generation}",
             topics=[TICKET_EVENTS],
             handler=Projector(self._store, generation, self._since),
-            policy=LoopPolicy(max_in_flight=self._max_in_flight, ordered=True),
+            policy=LoopPolicy(max_in_flight=self._max_in_flight, ordered=True, wanted=having(KEPT | COUNTED)),
             clock=self._clock,
             name="memory",
             around=partial(telemetry.consume_span, name="memory"),

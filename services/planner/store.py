@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, TypeAdapter
 
 from tandem.bus.base import NewRecord, Outgoing, Record
+from tandem.contracts.events import KINDS_HEADER
 from tandem.contracts.log import Output, StateRecord
 from tandem.contracts.message import Envelope, to_headers
 from tandem.contracts.ticket import Status, Ticket, Timer
@@ -121,7 +122,10 @@ def outgoing_of(output: Output, transition: Transition | StateRecord) -> Outgoin
         tenant=ticket.tenant,
         traceparent=transition.traceparent,
     )
-    return Outgoing(output.topic, NewRecord(output.key, output.body.encode(), to_headers(envelope)), output.partition)
+    own = ((KINDS_HEADER, output.kinds.encode()),) if output.kinds else ()
+    return Outgoing(
+        output.topic, NewRecord(output.key, output.body.encode(), to_headers(envelope) + own), output.partition
+    )
 
 
 class Timed(BaseModel):

@@ -58,8 +58,9 @@ Around: TypeAlias = Callable[[Record], AbstractContextManager[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPolicy:
-    """How much at once, how long to wait."""
+    """What is read, how much at once, how long to wait."""
 
+    wanted: Callable[[Record], bool] = lambda record: True  # what is not counts as handled
     max_in_flight: int = 64  # handlers at work
     ordered: bool = True  # one key serially
     poll_records: int = 500  # records taken up beyond those at work
@@ -198,6 +199,10 @@ class ConsumeLoop:
         if offsets.lost:
             return
         offsets.begin(record.offset)
+        if not self._policy.wanted(record):
+            offsets.finish(record.offset)
+            self._to_commit.set()
+            return
         key = record.key if self._policy.ordered else None
         if record.topic in self._plain:
             self._lanes.add(Taken(record, offsets, key, 1))

@@ -10,6 +10,10 @@ from tandem.contracts.message import Message
 from tandem.contracts.ticket import Cost, Line
 from tandem.contracts.values import Json, Millis, Value
 
+KINDS_HEADER = "tandem-events"
+"""Header of `ticket.events`: the kinds of a record's events, with commas between. Who looks for some kinds alone need not read
+the body of a record that has none of them; one without the header may have any."""
+
 
 class Event(Value):
     """One thing that happened, in the past tense. Texts are masked; sensitive facts are not in it."""

@@ -21,6 +21,7 @@ class Output(Value):
     id: str
     type: str
     body: str  # JSON
+    kinds: str = ""  # of the events in it, as the header says them
 
 
 class OwnerClaim(Message, name="owner-claim"):

@@ -169,7 +169,7 @@ class Draft:
 
     # Outputs -----------------------------------------------------------------------------------------------------
 
-    def emit(self, topic: str, message: Message, key: str | None = None) -> None:
+    def emit(self, topic: str, message: Message, key: str | None = None, kinds: str = "") -> None:
         """Publish a message once the decision is committed; its id is derived, so a recomputed one is the same."""
         self.outputs.append(
             Output(
@@ -178,6 +178,7 @@ class Draft:
                 id=derive_id(self.id, self.version, len(self.outputs)),
                 type=message.TYPE,
                 body=message.to_json().decode(),
+                kinds=kinds,
             )
         )
 
@@ -277,6 +278,7 @@ class Draft:
                     spent=self.budget.spent,
                     events=_EVENTS.validate_python(self.events),
                 ),
+                kinds=",".join(event["kind"] for event in self.events),
             )
         return Decision(self._ticket(), tuple(self.outputs))
 

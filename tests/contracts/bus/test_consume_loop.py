@@ -122,6 +122,25 @@ async def test_commits_are_contiguous(bus: Bus, work: Topic, group: str) -> None
         await committed_to(bus, group, work.name, 0, 22)
 
 
+async def test_what_nobody_wants_is_not_handled_and_does_not_come_again(bus: Bus, work: Topic, group: str) -> None:
+    """It is committed in its place: not before what came before it is done."""
+    gate = asyncio.Event()
+
+    async def wait(name: str, attempt: int) -> Sequence[Outgoing]:
+        await gate.wait()
+        return []
+
+    handling = Handling(wait)
+    names = ["unwanted 1", "wanted", "unwanted 2", "unwanted 3"]
+    await bus.publish([message(work.name, name, partition=0) for name in names])
+    policy = LoopPolicy(wanted=lambda record: b"unwanted" not in (record.key or b""), backoff=QUICK)
+    async with running(make_loop(bus, group, work, handling, policy)):
+        await committed_to(bus, group, work.name, 0, 1)
+        gate.set()
+        await committed_to(bus, group, work.name, 0, 4)
+    assert handling.began == [("wanted", 1)]
+
+
 async def test_a_crash_brings_back_what_was_not_committed(bus: Bus, work: Topic, group: str) -> None:
     async def wait(name: str, attempt: int) -> Sequence[Outgoing]:
         if name == "slow":

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.memory.projection import MAX_TEXT, Said, Update, project
-from tandem.contracts.events import Event, TicketEvents
+from services.memory.figures import COUNTED
+from services.memory.handlers import having
+from services.memory.projection import KEPT, MAX_TEXT, Said, Update, project
+from tandem.bus.base import Record
+from tandem.contracts.events import KINDS_HEADER, Event, TicketEvents
 from tandem.contracts.ticket import Cost
 
 BASE = {"ticket": "t1", "at": 7, "status": "working"}
@@ -58,6 +61,30 @@ def test_what_an_event_means(event, owner, update):
     found = project(events(event, owner=owner))
     assert found == update
     assert found.matters == (update != Update((), BASE))
+    assert not found.matters or event.kind in KEPT
+
+
+@pytest.mark.parametrize("kind", sorted(KEPT))
+def test_no_kind_is_read_in_vain(kind):
+    assert project(events(Event(kind=kind, name="n", text="x", status="done"))).matters
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        (b"reply_sent", True),
+        (b"step_completed,plan_started", True),
+        (b"approved", True),
+        (b"step_completed,effect_done,step_dispatched", False),
+        (b"not_resolved,resolved_not", False),
+        (b"", False),
+        (b"\xff", False),
+        (None, True),
+    ],
+)
+def test_by_its_header_a_record_may_have_events_that_memory_keeps_or_counts(header, wanted):
+    headers = (("ce_type", b"x"), *(((KINDS_HEADER, header),) if header is not None else ()))
+    assert having(KEPT | COUNTED)(Record("ticket.events", 0, 0, 0, b"c1", b"{}", headers)) is wanted
 
 
 def test_lines_keep_their_order_and_are_capped():
