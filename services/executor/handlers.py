@@ -42,7 +42,7 @@ class Handler:
 
     def _answer(self, task: ExecuteTool, executed: Executed, took_ms: float) -> Outgoing:
         """A later definite result is another message than the `unknown` it replaces: the status is in the id."""
-        completed = StepCompleted(
+        completed = StepCompleted.made(
             tenant=task.tenant,
             conversation=task.conversation,
             ticket=task.ticket,

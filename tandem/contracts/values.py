@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, Self, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from typing import Any, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic_core import PydanticUndefined
 
 Millis: TypeAlias = int
 """Milliseconds since the Unix epoch, UTC."""
@@ -31,6 +32,21 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    @classmethod
+    def made(cls, **fields: Any) -> Self:
+        """A value of parts that are known to be right: nothing is checked, at a third of the cost. Never for what comes from
+        outside."""
+        plain, factories = _defaults(cls)
+        for name, make in factories.items():
+            if name not in fields:
+                fields[name] = make()
+        value = _new(cls)
+        _set(value, "__dict__", {**plain, **fields})
+        _set(value, "__pydantic_extra__", {})
+        _set(value, "__pydantic_fields_set__", set(fields))
+        _set(value, "__pydantic_private__", None)
+        return value
+
     def changed(self, **fields: Any) -> Self:
         """A copy with some declared fields changed, not validated: `model_copy(update=…)` at a third of its cost."""
         copy = _new(type(self))
@@ -43,6 +59,16 @@ class Value(BaseModel):
     def to_json(self) -> bytes:
         """`model_dump_json().encode()`, without the text between."""
         return self.__pydantic_serializer__.to_json(self)
+
+
+@cache
+def _defaults(cls: type[Value]) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """Every field in its place with its default, or with what no serializer takes; and the defaults that are made anew."""
+    fields = cls.model_fields.items()
+    plain = {name: ... if field.default is PydanticUndefined else field.default for name, field in fields}
+    return plain, {
+        name: cast(Callable[[], Any], field.default_factory) for name, field in fields if field.default_factory
+    }
 
 
 def derive_id(*parts: object) -> str:

@@ -127,7 +127,7 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
         fields["expires"] = draft.now + wait
         deadline += tool.timeout_ms + EXECUTOR_GRACE_MS
     task_id = derive_id("task", draft.id, step.id, attempt)
-    task = make(
+    task = make.made(
         id=task_id,
         tenant=draft.base.tenant,
         conversation=draft.base.conversation,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
-
 from services.planner.decide.texts import sentence
 from tandem.contracts.customer import Reply, ReplyPart, ReplyText
 from tandem.contracts.events import Event, ExpertTask, TicketEvents
@@ -33,8 +31,6 @@ from tandem.packs.expressions import fill
 from tandem.packs.links import MASK as MASK
 from tandem.packs.links import without_foreign_links
 from tandem.packs.model import Flow, Node, Pack, Texts
-
-_EVENTS = TypeAdapter(tuple[Event, ...])
 
 
 class Decision(NamedTuple):
@@ -78,7 +74,7 @@ class Draft:
         self.reopened = ticket.reopened
         self.helped = ticket.helped
         self.outputs: list[Output] = []
-        self.events: list[dict[str, Any]] = []  # of `Event`, checked together when the draft is sealed
+        self.events: list[Event] = []
 
     @property
     def id(self) -> str:
@@ -185,8 +181,8 @@ class Draft:
     def send(self, topic: str, task: Task, key: str) -> None:
         self.emit(topic, task, key)
 
-    def event(self, kind: str, **fields: Any) -> None:
-        self.events.append({"kind": kind, **fields})
+    def event(self, kind: str, data: dict[str, Any] | None = None, **fields: Any) -> None:
+        self.events.append(Event.made(kind=kind, data=data or {}, **fields))
 
     def say(self, key: str, **values: Any) -> None:
         """Reply with a platform sentence."""
@@ -262,7 +258,7 @@ class Draft:
             base = self.base
             self.emit(
                 TICKET_EVENTS.name,
-                TicketEvents(
+                TicketEvents.made(
                     tenant=base.tenant,
                     conversation=base.conversation,
                     ticket=self.id,
@@ -276,9 +272,9 @@ class Draft:
                     language=self.language,
                     opened_at=base.created_at,
                     spent=self.budget.spent,
-                    events=_EVENTS.validate_python(self.events),
+                    events=tuple(self.events),
                 ),
-                kinds=",".join(event["kind"] for event in self.events),
+                kinds=",".join(event.kind for event in self.events),
             )
         return Decision(self._ticket(), tuple(self.outputs))
 

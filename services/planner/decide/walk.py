@@ -115,7 +115,7 @@ def add_step(
     """Append a step to a plan. Step ids are never reused. `visits`: how often its node has been entered now."""
     plan = _plan(draft, plan_id)
     draft.steps_made += 1
-    step = Step(
+    step = Step.made(
         id=f"s{draft.steps_made}",
         kind=kind,
         name=name,
