@@ -81,7 +81,7 @@ class Executor:
         else:
             result = await run.through(None)
         called = min(run.calls, 1)
-        return Executed(result, Cost(calls=called, micros=called * tool.price_micros))
+        return Executed(result, Cost.made(calls=called, micros=called * tool.price_micros))
 
     async def settle(self, task: SettleEffect) -> None:
         """Keep what a person has found out about a call. Raises as `execute` does."""

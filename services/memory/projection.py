@@ -54,7 +54,7 @@ def _line(events: TicketEvents, event: Event) -> Said | None:
     by_customer = event.kind == "message_received"
     who = "customer" if by_customer else events.owner if events.owner.startswith("expert:") else "bot"
     message = event.name or "" if by_customer else ""
-    return Said(who=who, text=event.text[:MAX_TEXT], at=events.at, ticket=events.ticket, message=message)
+    return Said.made(who=who, text=event.text[:MAX_TEXT], at=events.at, ticket=events.ticket, message=message)
 
 
 def _ticket(event: Event) -> dict[str, Any]:

@@ -165,10 +165,10 @@ class Classifier:
         intent = self._pack.intents.get(name) if name else None
         if intent is None or out_of_scope > confidence:
             intent = None
-        return Route(
+        return Route.made(
             intent=intent.name if intent else None,
             confidence=round(confidence, 4),
-            candidates=tuple(Candidate(intent=name, confidence=round(p, 4)) for name, p in candidates),
+            candidates=tuple(Candidate.made(intent=name, confidence=round(p, 4)) for name, p in candidates),
             scenario=intent.scenario if intent else "consult",
             out_of_scope=round(out_of_scope, 4),
             frequency="head" if intent and is_head(intent) else "tail",

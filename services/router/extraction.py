@@ -113,7 +113,7 @@ def _apart(found: Iterable[Found], taken: list[Found]) -> list[Found]:
 
 
 def _typed(text: str, value: Found) -> TypedValue:
-    return TypedValue(
+    return TypedValue.made(
         slot=value.slot,
         value=value.value,
         text=masked(value) if value.sensitive else text[value.start : value.end],

@@ -56,7 +56,7 @@ class Router:
         pack = self._pack(message.tenant)
         with telemetry.span(f"{SpanName.AGENT} {NAME}", attributes={Attribute.AGENT_NAME: NAME}):
             reading = await self._read(pack, message)
-            routed = RoutedMessage(
+            routed = RoutedMessage.made(
                 id=id_,
                 tenant=message.tenant,
                 conversation=message.conversation,

@@ -72,10 +72,11 @@ def pack_headers(headers: Sequence[Header]) -> bytes:
         return b""
     names, values = zip(*headers, strict=True)
     sizes, raw, pack = _pack_names(names)
-    if None in values:
+    try:
+        return b"".join((sizes, pack(*map(len, values)), raw, *values))
+    except TypeError:  # a null value has no length
         lengths = [-1 if value is None else len(value) for value in values]
         return b"".join((sizes, pack(*lengths), raw, *filter(None, values)))
-    return b"".join((sizes, pack(*map(len, values)), raw, *values))
 
 
 def unpack_headers(packed: bytes) -> tuple[Header, ...]:

@@ -85,7 +85,7 @@ def _draft(
 def open_ticket(routed: RoutedMessage, now: Millis, pack: Pack, seen: tuple[str, ...] = (), version: int = 0) -> Ticket:
     """A new ticket for a conversation's first message, or the first after the last ticket was closed."""
     message = routed.message
-    return Ticket(
+    return Ticket.made(
         id=derive_id("ticket", routed.conversation, routed.id),
         conversation=routed.conversation,
         tenant=routed.tenant,
@@ -99,7 +99,7 @@ def open_ticket(routed: RoutedMessage, now: Millis, pack: Pack, seen: tuple[str,
         seen=seen,
         version=version,
         language=routed.route.language if routed.route.language in pack.languages else pack.languages[0],
-        budget=Budget(limit=pack.budget),
+        budget=Budget.made(limit=pack.budget),
     )
 
 

@@ -68,7 +68,7 @@ def on_message(draft: Draft, routed: RoutedMessage) -> None:
         draft.answering = (message.id,)
         draft.ask_expert(expert_task(draft, "message", draft.outcome or "the customer wrote", text))
         return
-    unread = Unread(
+    unread = Unread.made(
         id=message.id,
         text=text,
         route=routed.route,

@@ -210,7 +210,9 @@ def execute(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], or
     n = plan.visits.get(step.node or "", 1) - 1 if node and node.repeat else 0
     effect = effect_id(draft.id, tool.name, arguments, n)
     hash_ = call_hash(tool.name, arguments)
-    draft.effects[effect] = Effect(id=effect, tool=tool.name, step=step.id, n=n, status="pending", arguments_hash=hash_)
+    draft.effects[effect] = Effect.made(
+        id=effect, tool=tool.name, step=step.id, n=n, status="pending", arguments_hash=hash_
+    )
     step = step.changed(arguments=arguments, effect=effect)  # put into the plan by whatever becomes of it now
     return send_task(
         draft,
@@ -288,7 +290,7 @@ def authority(draft: Draft, step: Step, plan: Plan, arguments_hash: str) -> Auth
     approval = draft.facts.get(approval_fact(arguments_hash))
     identity, allowed = draft.facts.get(IDENTITY), draft.facts.get(AUTHORISED)
     approved = approval.value if approval and isinstance(approval.value, dict) else {}
-    return Authority(
+    return Authority.made(
         identity=identity.ref if identity else None,
         authorisation=allowed.ref if allowed else None,
         consent=str(consent.value) if consent else None,

@@ -135,7 +135,7 @@ class Draft:
         if not short and len(canonical_json(value)) > MAX_FACT_BYTES:
             self.event("fact_too_large", name=name, text=f"more than {MAX_FACT_BYTES} bytes; not kept")
             return
-        self.facts[name] = Fact(value=value, origin=origin, ref=ref, at=self.now, sensitive=sensitive)
+        self.facts[name] = Fact.made(value=value, origin=origin, ref=ref, at=self.now, sensitive=sensitive)
 
     def known(self, name: str) -> bool:
         fact = self.facts.get(name)
@@ -168,7 +168,7 @@ class Draft:
     def emit(self, topic: str, message: Message, key: str | None = None, kinds: str = "") -> None:
         """Publish a message once the decision is committed; its id is derived, so a recomputed one is the same."""
         self.outputs.append(
-            Output(
+            Output.made(
                 topic=topic,
                 key=key or self.base.conversation,
                 id=derive_id(self.id, self.version, len(self.outputs)),
@@ -210,7 +210,7 @@ class Draft:
         text = without_foreign_links(text, self.pack.policies.links, MASK) if author == "bot" else text
         self.seq += 1
         base = self.base
-        reply = Reply(
+        reply = Reply.made(
             id=derive_id("reply", self.id, self.version, self.turn, self.seq),
             tenant=base.tenant,
             channel=base.channel,
@@ -220,7 +220,7 @@ class Draft:
             turn=self.turn,
             seq=self.seq,
             author=author,
-            parts=(ReplyText(text=text), *parts) if text else parts,
+            parts=(ReplyText.made(text=text), *parts) if text else parts,
             question=question,
             answers=self.answering,
             language=self.language,
@@ -243,7 +243,9 @@ class Draft:
     def remember(self, who: str, text: str, step: Step | None = None) -> None:
         """Keep a line of the conversation, capped in number and length."""
         node = (step.node or "") if step else ""
-        self.recent = [*self.recent, Line(who=who, text=text[:MAX_RECENT_TEXT], at=self.now, step=node)][-MAX_RECENT:]
+        self.recent = [*self.recent, Line.made(who=who, text=text[:MAX_RECENT_TEXT], at=self.now, step=node)][
+            -MAX_RECENT:
+        ]
 
     # The end -----------------------------------------------------------------------------------------------------
 
@@ -280,7 +282,7 @@ class Draft:
 
     def _timers(self) -> tuple[Timer, ...]:
         known = {timer.name: timer for timer in self.base.timers if self.timers.get(timer.name) == timer.due}
-        return tuple(known.get(name) or Timer(name=name, due=due) for name, due in sorted(self.timers.items()))
+        return tuple(known.get(name) or Timer.made(name=name, due=due) for name, due in sorted(self.timers.items()))
 
     def _ticket(self) -> Ticket:
         return self.base.changed(

@@ -32,7 +32,7 @@ def start_plan(draft: Draft, intent: str | None, goal: str, route: Route) -> Non
         draft.event("topic_changed", name=intent, text=beneath.intent or "")
     flow = draft.pack.flow_of(intent)
     origin: Literal["procedure", "shortcut", "model"] = "procedure" if flow else "shortcut" if intent else "model"
-    plan = Plan(
+    plan = Plan.made(
         id=derive_id("plan", draft.id, draft.version, len(draft.plans)),
         origin=origin,
         intent=intent,
