@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -39,7 +39,7 @@ class Made:
     what our own code puts together; what comes from outside is validated."""
 
     def __get__(self, value: object, cls: type[V]) -> type[V]:
-        return cast(type[V], partial(_made, cls))
+        return cast(type[V], _maker(cls))
 
 
 class Value(BaseModel):
@@ -63,25 +63,26 @@ class Value(BaseModel):
         return self.__pydantic_serializer__.to_json(self)
 
 
-def _made(cls: type[V], /, **fields: Any) -> V:
-    plain, anew = _defaults(cls)
-    for name, make in anew:
-        if name not in fields:
-            fields[name] = make()
-    value = _new(cls)
-    _put_fields(value, {**plain, **fields})
-    _put_extra(value, {})
-    _put_given(value, set(fields))
-    _put_private(value, None)
-    return value
-
-
 @cache
-def _defaults(cls: type[Value]) -> tuple[dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]]:
-    """Every field in its place with its default, or with what no serializer takes; and the defaults that are made anew."""
+def _maker(cls: type[V]) -> Callable[..., V]:
     fields = cls.model_fields.items()
+    # A part that is neither given nor has a default is what no serializer takes.
     plain = {name: ... if field.default is PydanticUndefined else field.default for name, field in fields}
-    return plain, tuple((name, cast(Callable[[], Any], f.default_factory)) for name, f in fields if f.default_factory)
+    every = set(plain)
+    anew = [(name, cast(Callable[[], Any], field.default_factory)) for name, field in fields if field.default_factory]
+
+    def make(**given: Any) -> V:
+        for name, default in anew:
+            if name not in given:
+                given[name] = default()
+        value = _new(cls)
+        _put_fields(value, {**plain, **given})
+        _put_extra(value, {})
+        _put_given(value, every)
+        _put_private(value, None)
+        return value
+
+    return make
 
 
 def derive_id(*parts: object) -> str:
