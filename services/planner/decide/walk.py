@@ -384,7 +384,7 @@ def _go_on(draft: Draft, plan_id: str) -> None:
 
 
 def _taken(draft: Draft, plan: Plan, edges: tuple[Edge, ...], every: bool, more: dict[str, Any]) -> list[str]:
-    scope = draft.scope(plan, **more)
+    scope = draft.scope(plan, **more) if any(edge.when for edge in edges) else {}
     held = [edge.to for edge in edges if edge.when is None or evaluate(edge.when, scope)]
     return held if every else held[:1]
 
