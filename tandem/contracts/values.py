@@ -10,7 +10,6 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from pydantic_core import PydanticUndefined
 
 Millis: TypeAlias = int
 """Milliseconds since the Unix epoch, UTC."""
@@ -67,7 +66,7 @@ class Value(BaseModel):
 def _maker(cls: type[V]) -> Callable[..., V]:
     fields = cls.model_fields.items()
     # A part that is neither given nor has a default is what no serializer takes.
-    plain = {name: ... if field.default is PydanticUndefined else field.default for name, field in fields}
+    plain = {name: ... if field.is_required() else field.default for name, field in fields}
     every = set(plain)
     anew = [(name, cast(Callable[[], Any], field.default_factory)) for name, field in fields if field.default_factory]
 
