@@ -4,7 +4,7 @@ some seed on which the platform as it is keeps the promise."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -12,13 +12,14 @@ import pytest
 
 from services.executor import policies, protocol
 from services.executor.tools import TooLate
-from services.planner import shard, store
+from services.planner import decider, shard, store
 from services.planner.decide import dispatch
+from services.planner.mailbox import Letter
 from services.planner.shard import Shard
 from services.planner.timers import TimerName
 from tandem.bus.base import NewRecord, Record
 from tandem.chaos.simulation.run import simulate
-from tandem.contracts.inbox import TimerFired
+from tandem.contracts.inbox import StepsCompleted, TimerFired
 from tandem.contracts.message import Envelope, to_headers
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import derive_id, effect_id
@@ -145,6 +146,22 @@ def timer_straight_into_decide(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Shard, "_fire", straight)
 
 
+def a_result_lost_among_others(patch: pytest.MonkeyPatch) -> None:
+    """Of results that lie together the first is dropped, and the record says that all were applied."""
+    joined = decider.together
+
+    def forgetful(letters: Iterable[Letter]) -> list[Letter]:
+        found = joined(letters)
+        return [
+            one._replace(message=StepsCompleted(one.message.results[1:]))
+            if isinstance(one.message, StepsCompleted)
+            else one
+            for one in found
+        ]
+
+    patch.setattr(decider, "together", forgetful)
+
+
 MUTANTS: Final[dict[str, Mutate]] = {
     "acknowledge before outputs": acknowledge_before_outputs,
     "no gap check": no_gap_check,
@@ -153,6 +170,7 @@ MUTANTS: Final[dict[str, Mutate]] = {
     "no `applied` check": no_applied_check,
     "effect id from the plan version": effect_id_from_the_plan_version,
     "timer straight into `decide`": timer_straight_into_decide,
+    "a result lost among others": a_result_lost_among_others,
 }
 
 
