@@ -141,7 +141,7 @@ def why_unreadable(error: Exception) -> str:
 
 
 def _said(error: yaml.YAMLError) -> str:
-    return getattr(error, "problem", None) or str(error)
+    return " ".join((getattr(error, "problem", None) or str(error)).split())
 
 
 def _sentences(text: str, place: str, problems: Problems) -> dict[int, str]:
