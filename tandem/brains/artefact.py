@@ -23,7 +23,7 @@ from tandem.brains.trees import Trees
 from tandem.brains.values import Embed, Procedure, Step
 from tandem.errors import InvalidPack
 
-VERSION = 4
+VERSION = 5
 NUMBERS = "brains.npz"
 WORDS = "brains.json"
 FOLDER = "models"

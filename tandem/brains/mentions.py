@@ -83,11 +83,16 @@ class Mentions:
         self.parameters = tuple(parameters)
         self._patterns = {p.name: _pattern(p) for p in parameters if p.categories and p.type != "request"}
         self.named = lru_cache(maxsize=REMEMBERED)(self._named)
+        self.whole = lru_cache(maxsize=REMEMBERED)(self._whole)
 
     def _named(self, text: str) -> tuple[frozenset[str], frozenset[str]]:
         """Parameters with a value in the text; and those of them with a value that stands there as a whole."""
         found = self.find(text)
         return frozenset(one.parameter for one in found), frozenset(one.parameter for one in found if one.exact)
+
+    def _whole(self, text: str) -> tuple[tuple[str, str], ...]:
+        """Parameters with their values that stand in the text as a whole."""
+        return tuple((one.parameter, one.value) for one in self.find(text) if one.exact)
 
     def find(self, text: str) -> list[Mention]:
         return [mention for name in self._patterns for mention in self.of(name, text)]

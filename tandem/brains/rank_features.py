@@ -200,7 +200,26 @@ def _moment(seen: Seen, one: Compiled) -> list[float]:
         float(one.scope[0] @ seen.latest),
         float(len(seen.labels) and seen.best),
         *_against_return(seen, len(since)),
+        *against_call(state, one),
     ]
+
+
+def against_call(state: State, one: Compiled) -> list[float]:
+    """In how many parameters another call than the last of this procedure is asked for: by what the customer said since, and by
+    the last words alone. Unknown before the first call."""
+    turns, api = state.situation.turns, one.procedure.api.name
+    called = next(
+        (at for at in range(len(turns) - 1, -1, -1) if turns[at].who == "call" and turns[at].api == api), None
+    )
+    if called is None:
+        return [NAN, NAN]
+    given = {name: plain(value).lower() for name, value in turns[called].params.items()}
+    said = [turn.text for turn in turns[called:] if turn.who == "customer"]
+    news = [
+        {name for name, value in one.mentions.whole(text) if value.lower() != given.get(name)}
+        for text in (*said, state.latest if said else "")
+    ]
+    return [float(len(set[str]().union(*news))), float(len(news[-1]))]
 
 
 def _against_return(seen: Seen, since: int) -> list[float]:

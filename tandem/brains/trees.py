@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -47,6 +47,23 @@ class Trees:
     def of_arrays(cls, saved: Mapping[str, NDArray[Any]], prefix: str) -> Self:
         found: dict[str, Any] = {one.name: saved[f"{prefix}.{one.name}"] for one in fields(cls)}
         return cls(**{**found, "depth": int(found["depth"])})
+
+    @classmethod
+    def mean(cls, several: Sequence[Self]) -> Self:
+        """Of several sums, as one."""
+        begins = np.cumsum([0, *(len(one.feature) for one in several[:-1])]).astype(np.int32)
+        moved = [(one.roots + at, one.left + at, one.right + at) for one, at in zip(several, begins, strict=True)]
+        roots, left, right = (np.concatenate(column) for column in zip(*moved, strict=True))
+        return cls(
+            roots,
+            np.concatenate([one.feature for one in several]),
+            np.concatenate([one.threshold for one in several]),
+            np.concatenate([one.default_left for one in several]),
+            left,
+            right,
+            np.concatenate([one.value for one in several]) / len(several),
+            max(one.depth for one in several),
+        )
 
     @classmethod
     def of_lightgbm(cls, model: Mapping[str, Any]) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from tandem.errors import InvalidSettings
 
 TOP = 3
 """Of a group, places in which the order counts."""
+
+SEEDS = (7, 8, 9)
 
 
 def boost(
@@ -25,15 +28,20 @@ def boost(
 ) -> Trees:
     """Trees whose sum is the log odds of `right`; or, with the sizes of `groups` of rows that follow one another, trees that put
     the right rows of each group before its others. Raises InvalidSettings where LightGBM is not installed."""
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise InvalidSettings(
-            "training needs LightGBM: install tandem with its `train` extra, or run `uv sync`"
-        ) from error
-    wanted = {
-        "objective": "binary" if groups is None else "lambdarank",
-        "lambdarank_truncation_level": TOP,
+    ranked = {"objective": "lambdarank", "lambdarank_truncation_level": TOP}
+    wanted = _wanted(leaves, rate) | ({"objective": "binary"} if groups is None else ranked)
+    return _trained(wanted, rows, right, rounds, groups)
+
+
+def boost_rare(rows: Floats, right: NDArray[np.bool_], rounds: int, leaves: int, rate: float) -> Trees:
+    """As `boost`, where few rows are right: the mean of several forests whose trees split at random places, since one that
+    looked for the best places would learn single rows."""
+    wanted = _wanted(leaves, rate) | {"objective": "binary", "extra_trees": True}
+    return Trees.mean([_trained(wanted | {"seed": seed}, rows, right, rounds, None) for seed in SEEDS])
+
+
+def _wanted(leaves: int, rate: float) -> dict[str, Any]:
+    return {
         "learning_rate": rate,
         "num_leaves": leaves,
         "min_data_in_leaf": 60,
@@ -43,9 +51,18 @@ def boost(
         "verbose": -1,
         "num_threads": 1,  # with more, threads that wait for each other take a crowded machine's time for nothing
         "deterministic": True,
-        "seed": 7,
+        "seed": SEEDS[0],
     }
-    booster = lightgbm.train(
-        wanted, lightgbm.Dataset(rows, right.astype(np.int8), group=groups, free_raw_data=True), rounds
-    )
-    return Trees.of_lightgbm(booster.dump_model())
+
+
+def _trained(
+    wanted: dict[str, Any], rows: Floats, right: NDArray[np.bool_], rounds: int, groups: Sequence[int] | None
+) -> Trees:
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise InvalidSettings(
+            "training needs LightGBM: install tandem with its `train` extra, or run `uv sync`"
+        ) from error
+    data = lightgbm.Dataset(rows, right.astype(np.int8), group=groups, free_raw_data=True)
+    return Trees.of_lightgbm(lightgbm.train(wanted, data, rounds).dump_model())

@@ -20,16 +20,13 @@ from tandem.brains.trees import Trees
 from tandem.brains.values import Procedure, Step
 
 FEW = 5
-SEEN = 14_000
+SEEN = 26_000
 HIDDEN = 11_000
-BESIDE = 1_400
+BESIDE = 2_500
 """Moments learnt from, about so many at most: scored by models of other dialogues; of hidden procedures; others scored without
 these."""
 
-SHARE_WRONG = 0.35
-"""Of the procedures that are not the active one, in the procedures' ranker."""
-
-ROUNDS = 120
+ROUNDS = 250
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def fit(moments: Moments, first: FirstStage, procedures: Sequence[Compiled], lea
     right = np.concatenate([table[1] for table in tables])
     groups = [size for table in tables for size in table[2]]
     everything = _fit_procedures(sources, [np.ones(len(source.gold), np.bool_) for source in sources])
-    return Rankers(everything, boost(rows, right, rounds=ROUNDS, leaves=48, groups=groups))
+    return Rankers(everything, boost(rows, right, ROUNDS, leaves=48, rate=0.05, groups=groups))
 
 
 def _some(
@@ -112,9 +109,9 @@ def _source(moments: Moments, first: FirstStage, scored: Scored, procedures: Seq
 def _fit_procedures(sources: Sequence[Source], kept: Sequence[NDArray[np.bool_]]) -> Trees:
     rows = np.concatenate([source.features[keep] for source, keep in zip(sources, kept, strict=True)])
     gold = np.concatenate([source.gold[keep] for source, keep in zip(sources, kept, strict=True)])
-    right = gold[:, None] == np.arange(rows.shape[1])
-    looked = right | (np.random.default_rng(13).random(right.shape) < SHARE_WRONG)
-    return boost(rows[looked], right[looked], rounds=80, leaves=24, rate=0.1)
+    count, procedures, width = rows.shape
+    right = (gold[:, None] == np.arange(procedures)).ravel()
+    return boost(rows.reshape(-1, width), right, rounds=80, leaves=24, rate=0.1, groups=[procedures] * count)
 
 
 def _steps(

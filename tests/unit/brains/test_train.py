@@ -11,6 +11,7 @@ import pytest
 
 from tandem.brains import artefact
 from tandem.brains.brains import Brains
+from tandem.brains.learning.boosting import boost, boost_rare
 from tandem.brains.learning.train import data_hash, train
 from tandem.brains.trees import Trees
 from tandem.brains.values import Api, Procedure, Situation, Step, Turn
@@ -93,3 +94,15 @@ def test_trees_without_lightgbm_say_the_same() -> None:
     booster = lightgbm.train(options, lightgbm.Dataset(rows, wanted.astype(np.int8)), 20)
     trees = Trees.of_arrays(Trees.of_lightgbm(booster.dump_model()).arrays("t"), "t")
     np.testing.assert_allclose(trees.predict(rows), booster.predict(rows, raw_score=True), atol=1e-9)
+
+
+def test_rare_rows_are_ranked_first_and_the_mean_of_trees_is_that_of_their_sums() -> None:
+    chance = np.random.default_rng(2)
+    rows = chance.normal(size=(4_000, 5)).astype(np.float32)
+    rare = rows[:, 0] + rows[:, 1] > 3.2
+    assert 0 < rare.mean() < 0.03
+    several = [boost(rows[:, : 2 + extra], rare, rounds=10 + extra, leaves=4) for extra in range(3)]
+    mean = np.mean([one.predict(rows) for one in several], axis=0)
+    np.testing.assert_allclose(Trees.mean(several).predict(rows), mean, atol=1e-9)
+    found = boost_rare(rows, rare, rounds=60, leaves=7, rate=0.1).predict(rows)
+    assert rare[np.argsort(-found)[: rare.sum() // 2]].mean() > 0.9
