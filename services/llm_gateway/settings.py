@@ -20,7 +20,9 @@ class LlmGatewaySettings(Settings):
     )
     llm_pools: Path | None = Field(None, description="file of pools, see README; none: the one endpoint below, if set")
     llm_base_url: str | None = Field(
-        None, description="an OpenAI-compatible API, e.g. http://vllm:8000/v1; none: no chat"
+        None,
+        pattern=r"^(dns\+)?https?://\S+$",
+        description="an OpenAI-compatible API, e.g. http://vllm:8000/v1; none: no chat",
     )
     llm_model: str = Field("", description="the model's name at that API")
     llm_api_key: SecretStr = Field(SecretStr(""), description="its key")

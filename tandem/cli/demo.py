@@ -33,6 +33,7 @@ from tandem.settings import Settings, read_settings
 
 AT_ONCE = 8
 DIAGNOSIS_MS = 1_200
+MOST_NAMED = 8
 PACK = "cloud_support"
 
 
@@ -99,7 +100,8 @@ class Demo:
         found = load_scenarios(folder)
         chosen = [one for one in found if self._only.lower() in f"{one.name} {one.scenario}".lower()]
         if not chosen:
-            known = ", ".join(repr(one.name) for one in found) or "none: write tests/*.yaml"
+            names = [repr(one.name) for one in found[:MOST_NAMED]] + ["…"][: len(found) > MOST_NAMED]
+            known = ", ".join(names) or "none: write tests/*.yaml"
             raise InvalidSettings(f"no conversation is called like {self._only!r}; there are {known}")
         return chosen
 

@@ -141,6 +141,7 @@ def test_where_nothing_runs_it_says_what_to_do(run, tmp_path, monkeypatch):
         (("topics", "list"), "SHARDS", "many", "tandem: TANDEM_SHARDS: input should be a valid integer"),
         (("run", "executor"), "MCP_SERVERS", "{bad", "tandem: TANDEM_MCP_SERVERS: must be JSON\n"),
         (("up",), "CALL_WINDOW_MS", "soon", "tandem: TANDEM_CALL_WINDOW_MS: input should be a valid integer"),
+        (("up",), "LLM_BASE_URL", "nonsense", "tandem: TANDEM_LLM_BASE_URL: string should match pattern"),
         (("up",), "REDIS_URL", "nonsense", "tandem: TANDEM_REDIS_URL: Redis URL must specify one of"),
         (("topics", "apply"), "KAFKA_BOOTSTRAP_SERVERS", "host:port", "tandem: TANDEM_KAFKA_BOOTSTRAP_SERVERS: string"),
     ],
