@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from tandem.contracts.events import Event, TicketEvents
 from tandem.contracts.log import StateRecord
 from tandem.contracts.ticket import Cost, Ticket
 from tandem.contracts.topics import TICKET_EVENTS, TICKET_STATE
+from tandem.contracts.values import Json
 from tandem.errors import InvalidSettings
 from tandem.fenced_log import Judge, decode
 from tandem.packs.registry import Packs
@@ -139,10 +141,14 @@ def _head(found: Found) -> Table:
     if found.state is not None:
         rows["outcome"] = found.state.outcome or "–"
         shown = {n: f.value for n, f in found.state.facts.items() if not f.sensitive and not n.startswith("_")}
-        rows["facts"] = ", ".join(f"{name}={value}" for name, value in shown.items()) or "–"
+        rows["facts"] = ", ".join(f"{name}={_told(value)}" for name, value in shown.items()) or "–"
     for name, value in rows.items():
         table.add_row(Text(name, style="dim"), Text(value))
     return table
+
+
+def _told(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 TOLD_OTHERWISE = frozenset({"timer_fired", "question_asked", "plan_finished"})

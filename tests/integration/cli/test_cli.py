@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.message import Envelope, read_body, read_envelope
 from tandem.contracts.ticket import Cost
 from tandem.contracts.values import conversation_id
+from tandem.embedded.platform import alone
 from tandem.packs.scaffold import new_pack
 from tandem.settings import Settings
 
@@ -159,6 +161,21 @@ def test_a_folder_that_cannot_be_is_one_line(run, monkeypatch, command):
     monkeypatch.delenv("TANDEM_HOME", raising=False)
     error = run(*command, code=1)
     assert error.startswith("tandem: /dev/null")
+    assert error.count("\n") == 1
+
+
+def test_a_second_platform_in_a_home_is_refused(run, home, tmp_path):
+    new_pack(tmp_path / "packs", "p")
+    with alone(home):
+        assert "a platform runs in" in run("up", code=1)
+    with alone(home):  # given back when the first has ended
+        pass
+
+
+def test_a_port_that_is_taken_says_what_to_do(run, home, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        error = run("up", "--example", "--example-port", str(taken.getsockname()[1]), code=1)
+    assert "--example-port 0" in error
     assert error.count("\n") == 1
 
 
