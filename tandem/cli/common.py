@@ -47,10 +47,10 @@ async def connected() -> AsyncIterator[Wiring]:
 
 @asynccontextmanager
 async def redis_of(wiring: Wiring) -> AsyncIterator[Redis]:
-    """The deployment's Redis; that of `tandem up` where no other is named."""
+    """The deployment's Redis; that of a `tandem up` in this home, over whichever bus, where no other is named."""
     settings = wiring.settings
     own = settings.home / "redis.sock"
-    if settings.bus != "local" or "redis_url" in settings.model_fields_set or not own.exists():
+    if "redis_url" in settings.model_fields_set or not own.exists():
         yield wiring.redis()
         return
     redis = Redis(f"unix://{own.resolve()}", settings.prefix)

@@ -15,7 +15,7 @@ import tandem.cli
 from tandem.bus.base import NewRecord, Outgoing, outgoing
 from tandem.bus.connect import connect
 from tandem.channels import write_channels
-from tandem.cli.common import age_text
+from tandem.cli.common import age_text, redis_of
 from tandem.clock import SystemClock
 from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.message import Envelope, read_body, read_envelope
@@ -24,6 +24,7 @@ from tandem.contracts.values import conversation_id
 from tandem.embedded.platform import alone
 from tandem.packs.scaffold import new_pack
 from tandem.settings import Settings
+from tandem.wiring import Wiring
 
 CONVERSATION = conversation_id("acme", "cli", "me")
 
@@ -162,6 +163,25 @@ def test_a_folder_that_cannot_be_is_one_line(run, monkeypatch, command):
     error = run(*command, code=1)
     assert error.startswith("tandem: /dev/null")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("bus", ["local", "kafka"])
+@pytest.mark.parametrize(("named", "own"), [(None, True), ("redis://localhost:6380/0", False)])
+def test_the_redis_of_a_platform_in_the_home_is_found(tmp_path, monkeypatch, bus, named, own):
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path))
+    monkeypatch.setenv("TANDEM_BUS", bus)
+    if named:
+        monkeypatch.setenv("TANDEM_REDIS_URL", named)
+    (tmp_path / "redis.sock").touch()
+
+    async def url():
+        wiring = Wiring(Settings())
+        async with redis_of(wiring) as redis:
+            found = redis.url
+        await wiring.close()
+        return found
+
+    assert asyncio.run(url()) == (f"unix://{tmp_path}/redis.sock" if own else named)
 
 
 def test_a_second_platform_in_a_home_is_refused(run, home, tmp_path):
