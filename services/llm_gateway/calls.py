@@ -97,13 +97,17 @@ class Call:
     @property
     def size(self) -> int:
         """Tokens that it may take in and out, about: what it weighs in the queue, and what is set aside for it."""
-        answers = self.body.get("n")
-        return self._prompt + self._most * (answers if isinstance(answers, int) else 1)
+        return self._prompt + self._most * self._answers
 
     def hold_to(self, tokens: int) -> None:
         """Where a call does not say how long its answer may be, it may be what `tokens` leave."""
         if not self._most:
-            self.body["max_tokens"] = max(1, tokens - self._prompt)
+            self.body["max_tokens"] = max(1, (tokens - self._prompt) // self._answers)
+
+    @property
+    def _answers(self) -> int:
+        asked = self.body.get("n")
+        return max(1, asked) if isinstance(asked, int) else 1
 
     @property
     def _most(self) -> int:

@@ -109,9 +109,11 @@ async def test_an_answer_without_a_length_gets_what_its_grant_leaves():
             await chat.complete(call(grant="g", limit=Cost(tokens=500), more={"max_tokens": None}))
         await chat.complete(call("hullo", grant="g", limit=Cost(tokens=500), more={"max_tokens": None}))
         await chat.complete(call("one without a limit", more={"max_tokens": None}))
-    first, second, free = (body["max_tokens"] for _, body in replica.seen)
+        await chat.complete(call("hallo", grant="h", limit=Cost(tokens=500), more={"max_tokens": None, "n": 2}))
+    first, second, free, two = (body["max_tokens"] for _, body in replica.seen)
     assert 400 < second == first - 15 < 500  # the first took fifteen
     assert free is None
+    assert two == first // 2
 
 
 @pytest.mark.asyncio
