@@ -54,7 +54,7 @@ class Chosen:
 async def assemble_call(task: AssembleCall, packs: Packs, llm: Llm, policy: ModelPolicy) -> Result:
     """One call, ready to run or with what it lacks. Raises Refused if the task names no tool of the pack."""
     pack = packs.get(task.pack, task.pack_hash)
-    tools = [pack.tools[name] for name in task.tools if name in pack.tools]
+    tools = [pack.tools[name] for name in dict.fromkeys(task.tools) if name in pack.tools]
     if not tools:
         raise Refused("unknown-tool", f"the pack {pack.name!r} has none of {', '.join(task.tools) or 'no tools given'}")
     chosen = (

@@ -78,6 +78,8 @@ async def test_one_given_tool_needs_no_model(packs: Packs) -> None:
         Cost(),
         [],
     )
+    twice, rung, _ = await run(packs, task("cancel_order", "cancel_order", said="O-1234"), llm)
+    assert (twice, rung) == (call, "rule")
 
 
 @pytest.mark.asyncio
