@@ -71,9 +71,7 @@ def schema(pack: Pack) -> dict[str, Any]:
     if len(pack.tools) > 1:
         of = {"type": "array", "maxItems": MAX_TOOLS, "items": {"enum": sorted(pack.tools)}}
         kinds.append(_step("program", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 1}))
-        kinds.append(
-            _step("tool", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 2, "uniqueItems": True})
-        )
+        kinds.append(_step("tool", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 2}))
     kinds += [_step("reply", text={"type": "string", "minLength": 1}), _step("handover")]
     return {
         "type": "object",

@@ -53,7 +53,6 @@ def test_nothing_left_to_do_is_an_answer() -> None:
         (plan(FIND, {**REPLY, "needs": [5]}), "can only need those before it"),
         (plan(*[FIND] * 13), "steps"),
         (plan({"kind": "tool", "tools": ["find_order"], "text": "look"}), "steps.0"),
-        (plan({"kind": "tool", "tools": ["find_order", "find_order"], "text": "look"}), "steps.0"),
         (plan({"kind": "tool", "tools": ["find_order", "drop_tables"], "text": "look"}), "steps.0"),
         (plan({"kind": "tool", "name": "find_order", "tools": ["find_order", "cancel"], "text": "look"}), "steps.0"),
         (plan(), "no steps"),
