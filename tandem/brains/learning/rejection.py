@@ -19,7 +19,7 @@ from tandem.brains.trees import Trees
 
 FALSE_REJECTS = 0.0065
 """Share of all moments at which a rejection may be wrong, judged by rejectors of other dialogues. The one that is kept knows
-all of them and is a little stricter: 0.6 % on dialogues that it never saw."""
+all of them and is a little stricter."""
 
 FEW = 10
 """Recorded rejections below which none is made."""
