@@ -344,7 +344,7 @@ def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     if step.attempt - len(step.calls) >= dispatch.MAX_ATTEMPTS or by_a_model:
         _give_up(draft, step, plan, reason)
         return
-    dispatch.release(draft, step, Cost(calls=step.reserved.calls, micros=step.reserved.micros))
+    dispatch.release(draft, step, step.reserved)  # what nobody knows counts as spent
     draft.event("step_retried", step=step.id, name=step.name, text=reason)
     assembling = step.status is StepStatus.ASSEMBLING
     step = draft.put_step(step, reserved=Cost(), status=StepStatus.WAITING)
@@ -365,8 +365,7 @@ def _failed(draft: Draft, step_id: str, attempt: int, error: str) -> None:
 
 def _give_up(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     """No more attempts: ask the customer again, let a person decide about an effect, or hand over."""
-    spent = Cost(calls=step.reserved.calls, micros=step.reserved.micros)
-    dispatch.release(draft, step, spent)
+    dispatch.release(draft, step, step.reserved)
     draft.disarm(f"step:{step.id}")
     step = draft.put_step(step, reserved=Cost())
     tool = draft.pack.tools.get(step.name)
