@@ -153,8 +153,8 @@ class Demo:
                     "language": one.scenario.language,
                     "outcome": one.case.status,
                     "ok": not self._problems[one.scenario.name],
-                    "problems": self._problems[one.scenario.name],
                     **show.figures(one),
+                    **({"problems": problems} if (problems := self._problems[one.scenario.name]) else {}),
                 }
                 for one in played
             ]
