@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tandem import telemetry
 from tandem.cli import build
-from tandem.cli.demo import Demo
+from tandem.cli.demo import PACK, Demo
 from tandem.settings import Settings
 from tests.integration.platform.processes import ROOT
 from tests.prometheus.server import Prometheus, program
@@ -80,7 +80,8 @@ async def test_every_query_is_answered_while_the_example_runs(
     host, port = runner.addresses[0][:2]
     server = await asyncio.to_thread(Prometheus, tmp_path, f"{host}:{port}", [_hurried(tmp_path), RULES[1]])
     try:
-        assert await Demo(Settings(home=tmp_path / "home", packs=ROOT / "packs"), "", 12, True).run()
+        settings = Settings(home=tmp_path / "home", packs=ROOT / "packs")
+        assert await Demo(settings, PACK, "", 12, example=True, as_json=True).run()
         await _scraped(server, 'sum(tandem_tickets_total{outcome="done"})')
         found = {name: len(await asyncio.to_thread(server.query, _plain(q))) for name, q in PANELS.items()}
         rules = await asyncio.to_thread(server.rules)

@@ -66,7 +66,7 @@ async def test_what_ends_otherwise_is_told(tmp_path: Path, capsys: pytest.Captur
     assert not ok
     assert played["ok"] is False
     assert [row["name"] for row in played["scenarios"] if row["ok"]] == ["as it is"]
-    assert played["scenarios"][0]["problems"] == ["turn 1: no reply matches 'Roses are red'"]
+    assert [len(row.get("problems", ())) for row in played["scenarios"]] == [1, 1, 1, 0]
     assert "no reply matches 'Roses are red'" in shown
     assert "reset_password with {} was done 0 times, not 1" in shown
     assert "the ticket is resolved, not handed_over" in shown
