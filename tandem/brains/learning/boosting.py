@@ -25,12 +25,14 @@ def boost(
     leaves: int,
     rate: float = 0.08,
     groups: Sequence[int] | None = None,
+    forests: int = 1,
 ) -> Trees:
     """Trees whose sum is the log odds of `right`; or, with the sizes of `groups` of rows that follow one another, trees that put
-    the right rows of each group before its others. Raises InvalidSettings where LightGBM is not installed."""
+    the right rows of each group before its others. Of several `forests` the mean. Raises InvalidSettings where LightGBM is not
+    installed."""
     ranked = {"objective": "lambdarank", "lambdarank_truncation_level": TOP}
     wanted = _wanted(leaves, rate) | ({"objective": "binary"} if groups is None else ranked)
-    return _trained(wanted, rows, right, rounds, groups)
+    return Trees.mean([_trained(wanted | {"seed": seed}, rows, right, rounds, groups) for seed in SEEDS[:forests]])
 
 
 def boost_rare(rows: Floats, right: NDArray[np.bool_], rounds: int, leaves: int, rate: float) -> Trees:
@@ -51,7 +53,6 @@ def _wanted(leaves: int, rate: float) -> dict[str, Any]:
         "verbose": -1,
         "num_threads": 1,  # with more, threads that wait for each other take a crowded machine's time for nothing
         "deterministic": True,
-        "seed": SEEDS[0],
     }
 
 

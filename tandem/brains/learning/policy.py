@@ -111,7 +111,7 @@ def _fit_procedures(sources: Sequence[Source], kept: Sequence[NDArray[np.bool_]]
     gold = np.concatenate([source.gold[keep] for source, keep in zip(sources, kept, strict=True)])
     count, procedures, width = rows.shape
     right = (gold[:, None] == np.arange(procedures)).ravel()
-    return boost(rows.reshape(-1, width), right, rounds=80, leaves=24, rate=0.1, groups=[procedures] * count)
+    return boost(rows.reshape(-1, width), right, 80, leaves=24, rate=0.1, groups=[procedures] * count, forests=3)
 
 
 def _steps(
