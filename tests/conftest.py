@@ -71,6 +71,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         reporter.write_line(f"{passed} passed, {failed} failed")
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """A command sets variables for the process that it is; called in the tests' own, it must not leave them to other tests."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Kafka shared by the whole run: use a prefix of your own. Tests that need it are marked `connected`."""

@@ -45,10 +45,11 @@ class Deployment:
             "CLOUD_API_URL": self.cloud.url,
         }
 
-    async def run(self, service: str) -> Process:
+    async def run(self, service: str, running: list[Process]) -> Process:
         log = self.folder / f"{service}.log"
         log.unlink(missing_ok=True)
         process = Process("tandem", "run", service, env=self.env, log=log)
+        running.append(process)
         await process.until_says("service started")
         return process
 
@@ -68,10 +69,7 @@ async def test_a_reset_and_a_question_over_kafka(
     try:
         with processes() as running:
             await deployment.cloud.start(running)
-            started = {}
-            for service in SERVICES:
-                started[service] = await deployment.run(service)
-                running.append(started[service])
+            started = {service: await deployment.run(service, running) for service in SERVICES}
             wiring = Wiring(Settings())
             wiring.bus()
             await wiring.start()
@@ -103,7 +101,7 @@ async def _reset(wiring: Wiring, deployment: Deployment, executor: Process, runn
     await customer.says("yes please")
     await intent_is_written(wiring.bus(), "reset_password")
     executor.end(signal.SIGKILL)
-    running.append(await deployment.run("executor"))
+    await deployment.run("executor", running)
     await customer.is_told("on its way")
     assert await asyncio.to_thread(deployment.cloud.done, "reset_password") == 1
     assert await asyncio.to_thread(deployment.cloud.done, "notify_owner") == 1
