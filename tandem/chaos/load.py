@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from tandem.bus.base import outgoing
 from tandem.chaos.edges import Watch
@@ -209,7 +209,7 @@ class _Person:
             await asyncio.sleep(AGAIN_S)
 
     async def _action(self, what: Literal["approve", "take_over", "reply", "give_back"]) -> ExpertAction:
-        about = {
+        about: dict[str, Any] = {
             "id": uuid.UUID(int=self._random.getrandbits(128)).hex,
             "tenant": TENANT,
             "conversation": self._story.conversation,

@@ -19,7 +19,7 @@ from tandem.contracts.events import Event, ExpertTask, TicketEvents
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, ResolveUnknown, TakeOver
 from tandem.contracts.message import Message
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_EVENTS, TICKET_INBOX
-from tandem.errors import InvalidSettings, Refused
+from tandem.errors import InvalidSettings
 from tandem.sending import sent_by
 from tandem.wiring import Wiring
 
@@ -156,11 +156,7 @@ def take(
     """Take a ticket over; the customer is told."""
 
     async def work(wiring: Wiring) -> Told:
-        about = await _ticket(wiring, id, me)
-        owner = await _owner(wiring, about["conversation"])
-        if owner not in ("bot", f"expert:{about['expert']}") and not even_so:
-            raise Refused("taken", f"{owner.removeprefix('expert:')} has it; with --even-so you take it all the same")
-        return await _send(wiring, TakeOver(**about, reason=reason), wait)
+        return await _send(wiring, TakeOver(**await _ticket(wiring, id, me), reason=reason, even_so=even_so), wait)
 
     _report(run(work), as_json)
 
@@ -245,14 +241,6 @@ def _about(source: ExpertTask | TicketEvents, me: str) -> dict[str, Any]:
         "ticket": source.ticket,
         "expert": me or getpass.getuser(),
     }
-
-
-async def _owner(wiring: Wiring, conversation: str) -> str:
-    """Whose the conversation's ticket is, by its latest event."""
-    events = await messages(
-        wiring.bus(), TICKET_EVENTS.name, TicketEvents, lambda one: one.conversation == conversation, conversation
-    )
-    return events[-1][1].owner if events else "bot"
 
 
 async def _send(wiring: Wiring, action: ExpertAction, wait: float) -> Told:

@@ -144,7 +144,10 @@ class ResolveUnknown(ExpertAction, name="resolve-unknown"):
 
 
 class TakeOver(ExpertAction, name="take-over"):
+    """Own the ticket. It is refused (`action_refused` in `ticket.events`) while another expert does."""
+
     reason: str = ""
+    even_so: bool = False  # also from another expert, who may have gone home
 
 
 class ExpertReply(ExpertAction, name="expert-reply"):

@@ -8,6 +8,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from tandem.bus.base import outgoing
 from tandem.client import Channel, Tandem
@@ -87,7 +88,7 @@ class Player:
         await self._channel.submit(self._threads[case.conversation], text, id=message, parts=parts)
 
     def _expert_action(self, case: Case, turn: Turn) -> ExpertAction:
-        about = {
+        about: dict[str, Any] = {
             "id": str(uuid.uuid4()),
             "tenant": self._channel.tenant,
             "conversation": case.conversation,

@@ -32,7 +32,11 @@ def on_expert(draft: Draft, action: ExpertAction) -> None:
 
 
 def _take_over(draft: Draft, action: TakeOver) -> None:
-    """The expert owns the ticket: the turn is raised, so nothing the bot still says is shown."""
+    """The expert owns the ticket: the turn is raised, so nothing the bot still says is shown. What another has stays theirs."""
+    if draft.owner not in ("bot", f"expert:{action.expert}") and not action.even_so:
+        owner = draft.owner.removeprefix("expert:")
+        _refused(draft, action, f"{owner} has the ticket; with even-so you take it all the same")
+        return
     if draft.owner == "bot":
         draft.turn += 1
         draft.seq = 0
@@ -53,8 +57,12 @@ def _take_over(draft: Draft, action: TakeOver) -> None:
 def _owns(draft: Draft, action: ExpertAction) -> bool:
     if draft.owner == f"expert:{action.expert}":
         return True
-    draft.event("action_refused", name=action.expert, text=f"the ticket belongs to {draft.owner}; take it over first")
+    _refused(draft, action, f"the ticket belongs to {draft.owner}; take it over first")
     return False
+
+
+def _refused(draft: Draft, action: ExpertAction, why: str) -> None:
+    draft.event("action_refused", name=action.expert, text=why)
 
 
 def _reply(draft: Draft, action: ExpertReply) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.planner.decide import quarantine
-from tandem.contracts.inbox import ModelUsage, ResolveUnknown
+from tandem.contracts.inbox import ExpertReply, ModelUsage, ResolveUnknown, TakeOver
 from tandem.contracts.tasks import SettleEffect
 from tandem.contracts.ticket import Status
 from tandem.packs.model import Edge, Flow, Intent, Node, Pack, Timers
@@ -292,6 +292,20 @@ def test_an_expert_takes_over_and_gives_back(resolved: bool) -> None:
         assert world.t.outcome == "resolved_by_expert"
     else:
         assert world.last == "Reset a@b.c?"
+
+
+@pytest.mark.parametrize(("even_so", "owner", "said"), [(False, "ann", "action_refused"), (True, "bob", "taken_over")])
+def test_a_second_expert_takes_over_only_on_purpose(even_so: bool, owner: str, said: str) -> None:
+    world = World()
+    reset_until_consent(world)
+    world.take()
+    world.expert(TakeOver, "bob", even_so=even_so)
+    assert world.t.owner == f"expert:{owner}"
+    [event] = world.messages("ticket.events")[-1].events
+    assert (event.kind, event.name) == (said, "bob")
+    assert even_so or event.text == "ann has the ticket; with even-so you take it all the same"
+    world.expert(ExpertReply, "bob", text="from bob")
+    assert (world.last == "from bob") is even_so
 
 
 def test_a_result_that_arrives_while_an_expert_owns_waits_for_the_give_back() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.planner.decide import decide
-from tandem.contracts.inbox import ExpertReply, ResolveUnknown
+from tandem.contracts.inbox import ExpertReply, ResolveUnknown, TakeOver
 from tandem.contracts.tasks import (
     Answer,
     AnswerQuestion,
@@ -115,11 +115,19 @@ class Ticket(RuleBasedStateMachine):
         self.world.fire(timer.name, early)
 
     @precondition(lambda self: self.world.ticket)
-    @rule(resolved=st.booleans(), act=st.sampled_from(["take", "give", "reply"]))
+    @rule(expert=st.sampled_from(["ann", "bob"]), even_so=st.booleans())
+    def take(self, expert: str, even_so: bool) -> None:
+        """Only who says so takes a ticket that another expert has."""
+        before = self.world.t.owner
+        self.world.expert(TakeOver, expert, even_so=even_so)
+        if self.world.t.status is not Status.CLOSED:
+            free = even_so or before in ("bot", f"expert:{expert}")
+            assert self.world.t.owner == (f"expert:{expert}" if free else before)
+
+    @precondition(lambda self: self.world.ticket)
+    @rule(resolved=st.booleans(), act=st.sampled_from(["give", "reply"]))
     def expert(self, resolved: bool, act: str) -> None:
-        if act == "take":
-            self.world.take()
-        elif act == "give":
+        if act == "give":
             self.world.give_back(resolved)
         else:
             self.world.expert(ExpertReply, text="from me")
