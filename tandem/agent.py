@@ -25,7 +25,7 @@ from tandem.contracts.topics import TICKET_INBOX, TOPICS
 from tandem.contracts.values import Value, derive_id
 from tandem.errors import InvalidError, InvalidMessage, InvalidSettings, Refused, RetryableError
 from tandem.rpc.metering import metered, usage_of
-from tandem.sending import sent_by
+from tandem.sending import about, sent_by
 from tandem.telemetry import Attribute, SpanName, names
 from tandem.wiring import Wiring
 
@@ -115,7 +115,7 @@ class _Answerer:
             return self._failed(task, "unavailable", str(error), retryable=True)
         result = answer if isinstance(answer, Result) else Result(answer)
         return StepCompleted(
-            **self._about(task),
+            **about(task, self._name),
             output_type=type(result.value).__name__,
             output=result.value.model_dump(mode="json"),
             cost=result.cost,
@@ -125,19 +125,8 @@ class _Answerer:
             took_ms=round((self._clock.boot() - began) * 1000, 3),
         )
 
-    def _about(self, task: Task) -> dict[str, Any]:
-        return {
-            "tenant": task.tenant,
-            "conversation": task.conversation,
-            "ticket": task.ticket,
-            "task": task.id,
-            "step": task.step,
-            "attempt": task.attempt,
-            "service": self._name,
-        }
-
     def _failed(self, task: Task, reason: str, error: str, *, retryable: bool = False) -> StepFailed:
-        return StepFailed(**self._about(task), error=error[:500], reason=reason, retryable=retryable)
+        return StepFailed(**about(task, self._name), error=error[:500], reason=reason, retryable=retryable)
 
     def _send(self, task: Task, answer: StepMessage) -> Outgoing:
         id_ = derive_id(task.id, task.attempt, "completed")

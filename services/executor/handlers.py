@@ -15,7 +15,7 @@ from tandem.contracts.tasks import ExecuteTool, SettleEffect, ToolResult
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import derive_id
 from tandem.errors import InvalidMessage
-from tandem.sending import sent_by
+from tandem.sending import about, sent_by
 
 
 class Handler:
@@ -43,13 +43,7 @@ class Handler:
     def _answer(self, task: ExecuteTool, executed: Executed, took_ms: float) -> Outgoing:
         """A later definite result is another message than the `unknown` it replaces: the status is in the id."""
         completed = StepCompleted.made(
-            tenant=task.tenant,
-            conversation=task.conversation,
-            ticket=task.ticket,
-            task=task.id,
-            step=task.step,
-            attempt=task.attempt,
-            service="executor",
+            **about(task, "executor"),
             output_type=ToolResult.__name__,
             output=dict(executed.result),  # JSON, all of it
             cost=executed.cost,

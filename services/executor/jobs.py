@@ -16,7 +16,7 @@ from tandem.contracts.topics import CUSTOMER_REPLIES, TICKET_INBOX
 from tandem.contracts.values import Json, derive_id
 from tandem.errors import BusUnavailable, Refused
 from tandem.packs.model import Pack, Progress, Tool
-from tandem.sending import sent_by
+from tandem.sending import about, sent_by
 from tandem.text import one_line
 
 State = Literal["running", "done", "failed"]
@@ -106,18 +106,7 @@ class Card:
 
     def _progress(self, state: State, percent: int | None, line: str) -> Outgoing:
         task = self._task
-        message = StepProgress(
-            tenant=task.tenant,
-            conversation=task.conversation,
-            ticket=task.ticket,
-            task=task.id,
-            step=task.step,
-            attempt=task.attempt,
-            service="executor",
-            state=state,
-            percent=percent,
-            line=line,
-        )
+        message = StepProgress(**about(task, "executor"), state=state, percent=percent, line=line)
         return self._send(TICKET_INBOX.name, message, derive_id(task.id, "progress", state, percent, line))
 
     def _reply(self, state: State, percent: int | None) -> Outgoing:

@@ -40,6 +40,8 @@ def payloads(events: bytes) -> list[Any]:
         found: list[Any] = json.loads(b"[%b]" % b",".join(data))
     except ValueError as error:
         raise Failed("unreadable", "a piece of the answer is not JSON") from error
+    if len(found) != len(data):
+        raise Failed("unreadable", "a piece of the answer is more than one JSON value")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -263,6 +263,15 @@ def routing(
     console().print(figures_table({name: value for name, value in figures.items() if name != "items"}))
 
 
+def _in_a_folder(
+    measured: Callable[[Path, Callable[[str], None]], Coroutine[Any, Any, dict[str, Any]]],
+) -> dict[str, Any]:
+    """What is measured with servers that keep their files in a folder, and says on stderr how far it is."""
+    quiet()
+    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
+        return uvloop.run(measured(Path(folder), lambda text: typer.echo(text, err=True)))
+
+
 @app.command()
 def gateway(
     litellm: Annotated[
@@ -278,9 +287,7 @@ def gateway(
     """What the gateway adds to a model call. At both its doors, against a stub of a model that answers at once."""
     from tandem.bench.gateway.rounds import measure
 
-    quiet()
-    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
-        figures = uvloop.run(measure(Path(folder), litellm, rounds, seconds, lambda text: typer.echo(text, err=True)))
+    figures = _in_a_folder(lambda folder, told: measure(folder, litellm, rounds, seconds, told))
     if as_json:
         print_json(figures)
         return
@@ -300,9 +307,7 @@ def serving(
     """What the gateway's queues, routing and grants do, and what becomes of a replica's faults, over stubs of replicas."""
     from tandem.bench.gateway.serving import measure
 
-    quiet()
-    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
-        figures = uvloop.run(measure(Path(folder), rounds, seconds, lambda text: typer.echo(text, err=True)))
+    figures = _in_a_folder(lambda folder, told: measure(folder, rounds, seconds, told))
     if as_json:
         print_json(figures)
         return

@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tandem.chaos.hostile.campaign import Wanted, campaign
 from tandem.chaos.hostile.run import Report
+from tandem.cli.common import progress
 
 console = Console(stderr=True)
 
@@ -63,15 +63,10 @@ def command(
 
 
 def _played(wanted: Wanted, file: Path | None) -> Report:
-    columns = (TextColumn("tickets"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        _interruptible() as stopped,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("tickets", total=wanted.tickets)
+    with _interruptible() as stopped, progress("tickets") as moved:
 
         def tell(report: Report) -> None:
-            bar.advance(task)
+            moved(report.tickets, wanted.tickets)
             if report.tickets % EVERY and report.tickets > 1 and not report.complete:
                 return
             if not console.is_terminal:

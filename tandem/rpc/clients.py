@@ -23,7 +23,6 @@ from tandem.telemetry import current_traceparent
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MISSHAPEN = "tandem-misshapen"
 """Trailing metadata of a call that was answered in the wrong shape: calls, tokens and micros paid."""
-"""Trailing metadata of a call that a model answered in the wrong shape."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

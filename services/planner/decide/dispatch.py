@@ -22,7 +22,7 @@ from tandem.contracts.tasks import (
 )
 from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
 from tandem.contracts.topics import tasks_of
-from tandem.contracts.values import Json, call_hash, derive_id, effect_id, once_key
+from tandem.contracts.values import Json, Millis, call_hash, derive_id, effect_id, once_key
 from tandem.packs.expressions import bind, evaluate
 from tandem.packs.model import Node, Tool
 
@@ -112,6 +112,22 @@ def release(draft: Draft, step: Step, spent: Cost) -> None:
     draft.budget = budget.changed(spent=budget.spent + spent, reserved=budget.reserved - step.reserved)
 
 
+def _about(draft: Draft, step: Step, plan: Plan, attempt: int, deadline: Millis) -> dict[str, Any]:
+    """What every task says of its step."""
+    return {
+        "tenant": draft.base.tenant,
+        "conversation": draft.base.conversation,
+        "ticket": draft.id,
+        "pack": draft.pack.name,
+        "pack_hash": draft.pack.hash,
+        "step": step.id,
+        "attempt": attempt,
+        "turn": draft.turn,
+        "plan_version": plan.version,
+        "deadline": deadline,
+    }
+
+
 def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Task], **fields: Any) -> bool:
     """Dispatch a step as a task to a service."""
     cost = draft.pack.reserve if make in (ExecuteTool, RunProgram) else _with_a_model(draft)
@@ -128,20 +144,11 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
         deadline += tool.timeout_ms + EXECUTOR_GRACE_MS
     task_id = derive_id("task", draft.id, step.id, attempt)
     task = make.made(
+        **_about(draft, step, plan, attempt, deadline),
         id=task_id,
-        tenant=draft.base.tenant,
-        conversation=draft.base.conversation,
         channel=draft.base.channel,
         thread=draft.base.thread,
-        ticket=draft.id,
-        pack=draft.pack.name,
-        pack_hash=draft.pack.hash,
-        step=step.id,
-        attempt=attempt,
-        turn=draft.turn,
-        plan_version=plan.version,
         language=draft.language,
-        deadline=deadline,
         reserved=cost,
         **fields,
     )
@@ -235,18 +242,7 @@ def settle(draft: Draft, step: Step, plan: Plan, action: ResolveUnknown) -> None
     tool, effect = draft.pack.tools.get(step.name), draft.effects.get(action.effect)
     if tool is None or effect is None:
         return
-    about: dict[str, Any] = {
-        "tenant": draft.base.tenant,
-        "conversation": draft.base.conversation,
-        "ticket": draft.id,
-        "pack": draft.pack.name,
-        "pack_hash": draft.pack.hash,
-        "step": step.id,
-        "attempt": step.attempt,
-        "turn": draft.turn,
-        "plan_version": plan.version,
-        "deadline": draft.now + draft.pack.timers.step,
-    }
+    about = _about(draft, step, plan, step.attempt, draft.now + draft.pack.timers.step)
     call = ExecuteTool(
         **about,
         id=step.task or effect.id,

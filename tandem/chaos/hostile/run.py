@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +11,6 @@ from random import Random
 from typing import Any
 
 from tandem.chaos.hostile.case import Case
-from tandem.chaos.hostile.data import injections
 from tandem.packs.load import load_pack
 
 KEPT = 20
@@ -86,17 +84,6 @@ class Report:
         self.leaked += len(played.leaks)
         self.breaks += [f"ticket {played.ticket}: {text}" for text in played.breaks][: KEPT - len(self.breaks)]
         self.leaks += [f"ticket {played.ticket}: {text[:300]}" for text in played.leaks][: KEPT - len(self.leaks)]
-
-
-def play(pack: Path, tickets: int, start: int = 1, data: Path | None = None) -> Report:
-    """Play tickets `start` and on, in this process. The same number is the same ticket."""
-    began = time.monotonic()
-    texts = injections(data)
-    report = Report(start=start, wanted=tickets, injections=len(texts))
-    for played in each(pack, range(start, start + tickets), texts):
-        report.add(played)
-    report.seconds = round(time.monotonic() - began, 1)
-    return report
 
 
 def each(pack: Path, numbers: Iterable[int], texts: Sequence[str]) -> Iterator[Played]:

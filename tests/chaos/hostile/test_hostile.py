@@ -20,7 +20,7 @@ from tandem.chaos.hostile import door
 from tandem.chaos.hostile.campaign import Wanted, campaign
 from tandem.chaos.hostile.case import Case
 from tandem.chaos.hostile.data import OWN, injections
-from tandem.chaos.hostile.run import Report, play
+from tandem.chaos.hostile.run import Report, each
 from tandem.cli import chaos_hostile
 from tandem.cli.chaos import app
 from tandem.cli.chaos_hostile import INTERRUPTED
@@ -29,6 +29,15 @@ from tandem.packs.load import load_pack
 
 PACK = Path(__file__).parents[3] / "packs" / "cloud_support"
 TICKETS = 60
+
+
+def play(pack: Path, tickets: int, start: int = 1) -> Report:
+    """In this process, where a test may take a policy away."""
+    texts = injections(None)
+    report = Report(start=start, wanted=tickets, injections=len(texts))
+    for played in each(pack, range(start, start + tickets), texts):
+        report.add(played)
+    return report
 
 
 @pytest.fixture(scope="module")

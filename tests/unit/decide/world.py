@@ -26,6 +26,7 @@ from tandem.contracts.tasks import Answer, CallProposal, ExecuteTool, Interpreta
 from tandem.contracts.ticket import Candidate, Cost, Route, Ticket, TypedValue
 from tandem.contracts.values import Value, conversation_id, derive_id
 from tandem.packs.model import Choices, Edge, Flow, Intent, Node, Pack, Policies, Slot, Timers, Tool
+from tandem.sending import about
 
 EN = {"en": "x"}
 SCHEMA = {"type": "object", "properties": {}, "required": []}
@@ -279,13 +280,7 @@ class World:
         self, output: Value, task: Task, cost: Cost | None = None, usage: ModelUsage | None = None
     ) -> StepCompleted:
         return StepCompleted(
-            tenant="acme",
-            conversation=self.conversation,
-            ticket=task.ticket,
-            task=task.id,
-            step=task.step,
-            attempt=task.attempt,
-            service="s",
+            **about(task, "s"),
             output_type=type(output).__name__,
             output=output.model_dump(mode="json"),
             cost=cost or Cost(calls=1),
@@ -313,20 +308,7 @@ class World:
 
     def fail(self, retryable: bool, task: Task | None = None) -> list[Output]:
         task = task or self.tasks[-1]
-        return self.feed(
-            StepFailed(
-                tenant="acme",
-                conversation=self.conversation,
-                ticket=task.ticket,
-                task=task.id,
-                step=task.step,
-                attempt=task.attempt,
-                service="s",
-                error="e",
-                reason="r",
-                retryable=retryable,
-            )
-        )
+        return self.feed(StepFailed(**about(task, "s"), error="e", reason="r", retryable=retryable))
 
     def answer(self, words: str, supported: bool = True) -> list[Output]:
         return self.complete(Answer(text=words, supported=supported, confidence=0.9))

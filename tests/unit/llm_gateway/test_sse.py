@@ -78,6 +78,7 @@ def test_what_is_no_piece_is_told(payload):
         Assembly().add(payload)
 
 
-def test_what_is_not_json_is_told():
-    with pytest.raises(Failed, match="not JSON"):
-        list(payloads(b"data: {\n\n"))
+@pytest.mark.parametrize("events", [b"data: {\n\n", b"data: {},{}\n\n", b"data: {}, \n\n"])
+def test_what_is_not_json_is_told(events):
+    with pytest.raises(Failed, match="JSON"):
+        payloads(events)
