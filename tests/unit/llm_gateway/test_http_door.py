@@ -219,6 +219,24 @@ async def test_the_models_are_the_pools_and_their_adapters():
     assert names == ["all-MiniLM-L6-v2", "small", "small:tone", "vectors", "order"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/chat/completions"), ("POST", "/v1/completions"), ("GET", "/")]
+)
+@pytest.mark.asyncio
+async def test_what_is_not_there_is_told_to_those_who_may_ask(method, path):
+    async with door() as at, aiohttp.ClientSession() as stranger:
+        for session, status in [(stranger, 401), (at.session, 404)]:
+            async with session.request(method, f"{at.url}{path}") as response:
+                assert (response.status, (await response.json())["error"]["type"]) == (status, "invalid_request_error")
+
+
+@pytest.mark.asyncio
+async def test_a_tool_that_asks_first_is_told_to_go_on():
+    async with door() as at, at.session.post(f"{at.url}/v1/chat/completions?a=b", json=ASK, expect100=True) as response:
+        assert (response.status, response.headers["Content-Type"]) == (200, "application/json")
+        assert (await response.json())["choices"][0]["message"]["content"] == "hello"
+
+
 @pytest.mark.asyncio
 async def test_health_needs_no_token_and_the_rest_does():
     async with door() as at, aiohttp.ClientSession() as stranger:
