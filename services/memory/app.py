@@ -33,7 +33,7 @@ def build_reader(settings: MemorySettings, wiring: Wiring, store: MemoryStore) -
 
 def build_notes(settings: MemorySettings, wiring: Wiring, store: MemoryStore) -> ConsumeLoop:
     """What has a model read tickets that came to an end. Its group outlives the store: no ticket is read twice."""
-    taker = NoteTaker(store, wiring.packs(), wiring.llm(), wiring.clock, settings.memory_model_s)
+    taker = NoteTaker(store, wiring.llm(), wiring.clock, settings.memory_model_s)
     return ConsumeLoop(
         wiring.bus(),
         group=GROUP,

@@ -15,11 +15,10 @@ from tandem.bus.consume import Delivery
 from tandem.clock import Clock
 from tandem.contracts.events import TicketEvents
 from tandem.contracts.inbox import TicketNoted
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import Cost, SetAside
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import derive_id
-from tandem.errors import InvalidMessage, InvalidPack
-from tandem.packs.registry import Packs
+from tandem.errors import InvalidMessage
 from tandem.rpc.metering import metered, usage_of
 from tandem.rpc.ports import Llm
 from tandem.sending import sent_by
@@ -29,9 +28,6 @@ ENDS = frozenset({"resolved", "handed_over"})
 RETRY_S = 30.0
 """After a model could not serve, none is asked for so long."""
 
-OLD_MS = 3_600_000
-"""A ticket that ended longer ago is let be: a new group of readers does not have the past read again."""
-
 LATE_S, LOOK_S = 5.0, 0.1
 """The lines are written by another reader of the same events, which may be a little behind."""
 
@@ -39,10 +35,9 @@ LATE_S, LOOK_S = 5.0, 0.1
 class NoteTaker:
     """Handles `ticket.events`; all but the end of a ticket passes by."""
 
-    def __init__(self, store: MemoryStore, packs: Packs, llm: Llm, clock: Clock, seconds: float) -> None:
+    def __init__(self, store: MemoryStore, llm: Llm, clock: Clock, seconds: float) -> None:
         """`seconds`: for one ticket's notes, both attempts together."""
         self._store = store
-        self._packs = packs
         self._llm = llm
         self._clock = clock
         self._seconds = seconds
@@ -53,20 +48,22 @@ class NoteTaker:
         if not isinstance(events, TicketEvents):
             raise InvalidMessage("unexpected-type", f"{delivery.envelope.type} on ticket.events")
         telemetry.bind(conversation=events.conversation, ticket=events.ticket)
-        ended = any(event.kind in ENDS and event.status != "confirmed" for event in events.events)
-        old = events.at < self._clock.now() - OLD_MS
-        if not ended or old or self._clock.boot() < self._after:
+        set_aside = events.notes
+        if set_aside is None or self._too_late(set_aside) or self._clock.boot() < self._after:
             return []
-        limit = self._limit(events)
-        lines = await self._lines(events) if limit is not None else None
-        if limit is None or not lines or not any(line.who == "customer" for line in lines):
+        lines = await self._lines(events)
+        if not lines or not any(line.who == "customer" for line in lines):
             return []
-        return await self._noted(events, lines, limit)
+        return await self._noted(events, lines, set_aside)
 
-    async def _noted(self, events: TicketEvents, lines: Sequence[Said], limit: Cost) -> list[Outgoing]:
-        id_ = derive_id("notes", events.ticket, events.version)
-        grant = derive_id("grant", id_)
-        account = Account(tenant=events.tenant, ticket=events.ticket, grant=grant, limit=limit, seconds=self._seconds)
+    async def _noted(self, events: TicketEvents, lines: Sequence[Said], set_aside: SetAside) -> list[Outgoing]:
+        account = Account(
+            tenant=events.tenant,
+            ticket=events.ticket,
+            grant=derive_id("grant", set_aside.id),
+            limit=set_aside.cost.changed(micros=max(1, set_aside.cost.micros)),  # zero sets no limit
+            seconds=self._seconds,
+        )
         with metered() as responses:
             said = await ask(self._llm, notes.question(lines), account)
         if said.value is None and said.cost == Cost():
@@ -76,7 +73,7 @@ class NoteTaker:
             tenant=events.tenant,
             conversation=events.conversation,
             ticket=events.ticket,
-            id=id_,
+            id=set_aside.id,
             summary=said.value.summary if said.value else "",
             facts=said.value.facts if said.value else (),
             cost=said.cost,
@@ -85,20 +82,9 @@ class NoteTaker:
         )
         return [self._send(noted)]
 
-    def _limit(self, events: TicketEvents) -> Cost | None:
-        """What the notes may cost: of what the pack allows a step with a model, as much as the ticket has left; None: nothing."""
-        try:
-            pack = self._packs.get(events.pack)
-        except InvalidPack:
-            return None
-        left, most = pack.budget - events.spent, pack.reserve_model
-        if left.calls < 1 or left.tokens < 1:
-            return None
-        return Cost(
-            calls=min(left.calls, most.calls),
-            tokens=min(left.tokens, most.tokens),
-            micros=max(1, min(left.micros, most.micros)),
-        )
+    def _too_late(self, set_aside: SetAside) -> bool:
+        """Whether the notes might come when their cost is no longer reserved: an older end is let be."""
+        return self._clock.now() + (LATE_S + self._seconds) * 1000 > set_aside.until
 
     async def _lines(self, events: TicketEvents) -> list[Said] | None:
         until = self._clock.boot() + LATE_S

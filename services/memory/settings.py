@@ -16,5 +16,6 @@ class MemorySettings(Settings):
     memory_model_s: float = Field(
         20.0,
         ge=0,
+        le=240,  # the planner waits for notes for five minutes
         description="seconds a model may take for the notes of a ticket that came to an end; 0: none are taken",
     )

@@ -107,6 +107,14 @@ class Budget(Value):
     reserved: Cost = Cost()
 
 
+class SetAside(Value):
+    """What memory may spend on notes of a ticket that came to an end. It is reserved until they come, or `until`."""
+
+    id: str  # of the notes
+    cost: Cost
+    until: Millis
+
+
 StepKind: TypeAlias = Literal["agent", "tool", "program", "ask", "approve", "reply", "handover"]
 
 
@@ -270,6 +278,7 @@ class Ticket(Value):
     plans: tuple[Plan, ...] = ()  # the last one is active; at most MAX_PLANS
     facts: dict[str, Fact] = Field(default_factory=dict)
     budget: Budget
+    notes: SetAside | None = None  # of what is reserved, memory's part
     timers: tuple[Timer, ...] = ()
     questions: tuple[Question, ...] = ()
     approvals: tuple[Approval, ...] = ()

@@ -39,12 +39,14 @@ def decide(
     draft = _draft(ticket, message, now, pack, offset)
     if draft is None:
         return Decision(None, ())
+    notes.give_up(draft)
     if draft.quarantined:
         _queue(draft, message)
     else:
         _apply(draft, message)
         _read_on(draft)
         settle(draft)
+        notes.set_aside(draft)
     return draft.seal()
 
 

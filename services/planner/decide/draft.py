@@ -59,6 +59,7 @@ class Draft:
         self.plans = list(ticket.plans)
         self.facts = dict(ticket.facts)
         self.budget = ticket.budget
+        self.notes = ticket.notes
         self.timers = {timer.name: timer.due for timer in ticket.timers}
         self.questions = list(ticket.questions)
         self.approvals = list(ticket.approvals)
@@ -274,6 +275,7 @@ class Draft:
                     language=self.language,
                     opened_at=base.created_at,
                     spent=self.budget.spent,
+                    notes=self.notes if self.notes is not base.notes else None,
                     events=tuple(self.events),
                 ),
                 kinds=",".join(event.kind for event in self.events),
@@ -298,6 +300,7 @@ class Draft:
             plans=tuple(self.plans),
             facts=self.facts,
             budget=self.budget,
+            notes=self.notes,
             timers=self._timers(),
             questions=tuple(self.questions),
             approvals=tuple(self.approvals),

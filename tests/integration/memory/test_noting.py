@@ -8,15 +8,13 @@ import pytest
 import pytest_asyncio
 
 from services.memory.handlers import Projector
-from services.memory.noting import OLD_MS, NoteTaker
+from services.memory.noting import LATE_S, NoteTaker
 from services.memory.store import MemoryStore
 from tandem.bus.consume import Delivery
 from tandem.contracts.events import Event, TicketEvents
 from tandem.contracts.inbox import TicketNoted
 from tandem.contracts.message import Envelope, read_body
-from tandem.contracts.ticket import Cost
-from tandem.errors import InvalidPack
-from tandem.packs.model import Pack
+from tandem.contracts.ticket import Cost, SetAside
 from tandem.redis import Redis, private_redis
 from tests.unit.planner_worker.worker import FakeLlm
 
@@ -24,6 +22,8 @@ NOW = 1_000_000_000
 ASKED = Event(kind="message_received", name="m1", text="Our servers stand in Frankfurt. How is a disk moved?")
 TOLD = Event(kind="reply_sent", text="A disk is moved by a snapshot.")
 DONE = Event(kind="resolved", status="done")
+SECONDS = 5.0
+NOTES = SetAside(id="n1", cost=Cost(calls=4, tokens=900), until=NOW + 60_000)
 REGION = {"name": "region", "value": "Frankfurt", "line": 1, "keep": "week"}
 NOTE = json.dumps({"summary": "The customer asked how a disk is moved.", "facts": [REGION]})
 
@@ -42,13 +42,6 @@ class Clock:
 
     async def sleep(self, seconds):
         self.ms += round(seconds * 1000)
-
-
-class Packs:
-    def get(self, name, version=None):
-        if name != "p":
-            raise InvalidPack(name, [])
-        return Pack(name="p", hash="h", root=".")
 
 
 @pytest_asyncio.fixture
@@ -73,7 +66,7 @@ def store(redis, clock):
 def happened(*events, version=1, **fields):
     message = TicketEvents(
         tenant="acme", conversation="c1", ticket="t1", version=version, turn=1, at=NOW, owner="bot", status="resolved",
-        cause="x", pack="p", events=events,
+        cause="x", pack="p", notes=NOTES if DONE in events else None, events=events,
     ).changed(**fields)  # fmt: skip
     envelope = Envelope(id="e", source="s", type=message.TYPE, time=NOW, subject="c1", tenant="acme")
     return Delivery(None, envelope, message, 1)
@@ -87,7 +80,7 @@ async def project(store, *deliveries):
 
 async def notes(store, clock, llm, delivery):
     """What goes to the mailbox."""
-    sent = await NoteTaker(store, Packs(), llm, clock, 5.0)(delivery)
+    sent = await NoteTaker(store, llm, clock, SECONDS)(delivery)
     return [read_body(TicketNoted.TYPE, one.record.value) for one in sent]
 
 
@@ -99,7 +92,9 @@ async def test_notes_go_to_the_owner_and_come_back_by_its_events(store, clock):
     (fact,) = noted.facts
     assert (fact.name, fact.value, fact.message, fact.ticket) == ("region", "Frankfurt", "m1", "t1")
     assert (noted.cost, noted.prompt.partition("@")[0]) == (Cost(calls=1, tokens=7), "memory.note")
+    assert noted.id == NOTES.id
     assert [one.id for one in await notes(store, clock, llm, ended)] == [noted.id]
+    assert {request.limit for request in llm.asked} == {Cost(calls=4, tokens=900, micros=1)}  # zero would be no limit
     assert len({request.grant for request in llm.asked}) == 1  # paid once, told twice
     before = await store.customer("acme", "c1")
     assert before["known"] == []
@@ -129,14 +124,11 @@ async def test_what_a_customer_said_last_holds(store):
 @pytest.mark.parametrize(
     "delivery",
     [
-        happened(ASKED, TOLD),
-        happened(ASKED, Event(kind="resolved", status="confirmed")),
-        happened(ASKED, DONE, at=NOW - OLD_MS - 1),
-        happened(ASKED, DONE, pack="gone"),
-        happened(ASKED, DONE, spent=Cost(calls=10_000)),
+        happened(ASKED, DONE, notes=None),
+        happened(ASKED, DONE, notes=NOTES.changed(until=NOW + round((SECONDS + LATE_S) * 1000) - 1)),
         happened(TOLD, DONE),
     ],
-    ids=["not ended", "said again", "long ago", "no pack", "nothing left", "no word of the customer"],
+    ids=["nothing set aside", "too late", "no word of the customer"],
 )
 async def test_nobody_is_asked(store, clock, delivery):
     llm = FakeLlm(text=NOTE)
@@ -157,7 +149,7 @@ async def test_what_ill_notes_cost_is_told_and_nothing_else(store, clock):
 async def test_without_a_model_nothing_is_said_and_none_is_asked_for_a_while(store, clock):
     ended, llm = happened(ASKED, DONE), FakeLlm()
     await project(store, ended)
-    taker = NoteTaker(store, Packs(), llm, clock, 5.0)
+    taker = NoteTaker(store, llm, clock, SECONDS)
     assert [await taker(ended), await taker(ended)] == [[], []]
     assert len(llm.asked) == 1
 

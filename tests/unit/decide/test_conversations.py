@@ -84,7 +84,7 @@ def test_results_that_come_together_are_one_decision() -> None:
     assert [output.topic for output in sent] == ["customer.replies", "ticket.events"]
     assert at_once.events == apart.events
     one, other = at_once.t.model_dump(), apart.t.model_dump()
-    clocks = ("now", "version", "inbox_offset", "timers", "facts", "recent")
+    clocks = ("now", "version", "inbox_offset", "timers", "facts", "recent", "notes")
     assert {k: v for k, v in one.items() if k not in clocks} == {k: v for k, v in other.items() if k not in clocks}
     assert at_once.last == apart.last == "A and B"
 

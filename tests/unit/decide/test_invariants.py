@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.planner.decide import decide
-from tandem.contracts.inbox import ExpertReply, ResolveUnknown, TakeOver
+from tandem.contracts.inbox import ExpertReply, ResolveUnknown, TakeOver, TicketNoted
 from tandem.contracts.tasks import (
     Answer,
     AnswerQuestion,
@@ -113,6 +113,16 @@ class Ticket(RuleBasedStateMachine):
     def fire(self, data: st.DataObject, early: bool) -> None:
         timer = data.draw(st.sampled_from(self.world.t.timers))
         self.world.fire(timer.name, early)
+
+    @precondition(lambda self: self.world.ticket)
+    @rule(data=st.data())
+    def notes_come(self, data: st.DataObject) -> None:
+        """Any that are awaited, for any cost that was set aside."""
+        awaited = self.world.t.notes
+        if awaited:
+            cost = Cost(**{name: data.draw(st.integers(0, most)) for name, most in awaited.cost.model_dump().items()})
+            about = {"tenant": "acme", "conversation": self.world.conversation, "ticket": self.world.t.id}
+            self.world.feed(TicketNoted(**about, id=awaited.id, cost=cost))
 
     @precondition(lambda self: self.world.ticket)
     @rule(expert=st.sampled_from(["ann", "bob"]), even_so=st.booleans())
