@@ -1,6 +1,7 @@
 """A channel adapter: messages come in by HTTP, replies go out as HTTP calls to the channel's own address.
 
-TANDEM_BUS=kafka python -m examples.webhook_adapter http://localhost:9000/replies
+tandem up &
+python -m examples.webhook_adapter http://localhost:9000/replies
 curl -d '{"thread": "room-7", "id": "1", "text": "I forgot my password"}' localhost:8090/messages
 """
 

@@ -1,12 +1,12 @@
-"""The bus in one process, kept in a SQLite file: the embedded default, and what tests and the simulation run on.
+"""The bus of one machine, kept in a SQLite file: the embedded default, and what tests and the simulation run on.
 
 The guarantees of `tandem.bus.base` hold as on Kafka. What is particular:
 
 - Acknowledged means committed to SQLite: it survives `kill -9` of the process, not a power loss.
 - Everything that was published, appended and committed in one turn of the event loop is one transaction, run in the
   loop itself: it costs less than a hop to a thread and back. Readers in the process are woken by it and fed from memory.
-- Other processes may publish, append and read; what they append is noticed within `WATCH_S`. Only one process may
-  consume for groups: it holds the lock file.
+- Several processes may use it; what another appends is noticed within `WATCH_S`. All members of a group are in one
+  process, which holds the group's lock file.
 - The newest record of a partition is never removed, so offsets need no counter of their own.
 """
 
@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import quote
 
 from tandem.bus.base import Appended, Listener, NewRecord, Outgoing, Record, TopicPartition, placed
 from tandem.bus.local_groups import Group, LocalConsumer, Ports
@@ -109,7 +110,7 @@ class LocalBus:
         self._ports = Ports(self._fresh_logs, self._fetch, self._commit, self._committed, session_s)
         self._upkeep = Upkeep(path, lambda: self._store, self._registry, self._clock)
         self._tasks: list[asyncio.Task[None]] = []
-        self._lock: int | None = None
+        self._locks: dict[str, int] = {}
 
     @property
     def kind(self) -> Literal["local"]:
@@ -138,9 +139,9 @@ class LocalBus:
             self._opened = None
         self._logs.clear()
         self._groups.clear()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        for lock in self._locks.values():
+            os.close(lock)
+        self._locks.clear()
 
     async def create_topics(self, topics: Sequence[Topic]) -> list[str]:
         """May be called before `start`, which does it for the registry."""
@@ -305,7 +306,7 @@ class LocalBus:
         """`instance` changes nothing here: members never outlive the process."""
         for topic in topics:
             self._topic(topic)
-        self._lock_file()
+        self._lock(group)
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._upkeep.run())]
         joined = self._groups.setdefault(group, Group(group, self._ports))
@@ -313,19 +314,21 @@ class LocalBus:
         joined.join(member)
         return member
 
-    def _lock_file(self) -> None:
-        if self._path is None or self._lock is not None:
+    def _lock(self, group: str) -> None:
+        if self._path is None or group in self._locks:
             return
-        handle = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        folder = Path(f"{self._path}.groups")
+        folder.mkdir(exist_ok=True)
+        handle = os.open(folder / quote(self._prefix + group, safe=""), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             raise InvalidSettings(
-                f"another process consumes from {self._path} already, e.g. `tandem up`: stop it, or set another home; "
-                "services and adapters of their own need Kafka (TANDEM_BUS=kafka)"
+                f"another process reads {self._path} as {group} already: stop it, or set another home; "
+                "only over Kafka (TANDEM_BUS=kafka) processes share the work"
             ) from None
-        self._lock = handle
+        self._locks[group] = handle
 
     def _fresh_logs(self, topic: str) -> Sequence[Log]:
         logs = self._topic(topic)

@@ -95,7 +95,7 @@ class Incoming:
 
 
 class Channel:
-    """One channel of one tenant. On the local bus, replies are read in the process that runs the platform."""
+    """One channel of one tenant. On the local bus its replies are read in one process, over Kafka in any number."""
 
     def __init__(self, name: str, *, tenant: str, tandem: Tandem | None = None) -> None:
         self.name = name

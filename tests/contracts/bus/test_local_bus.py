@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.bus.base import NewRecord, Outgoing, TopicPartition
+from tandem.bus.base import NewRecord, TopicPartition
 from tandem.bus.local import LocalBus
 from tandem.clock import SystemClock
 from tandem.contracts.topics import DAY_MS, TICKET_INBOX, TICKET_STATE, TOPICS
@@ -113,14 +113,27 @@ async def test_processes_append_to_one_partition_at_once(path: Path) -> None:
             assert [v for v in values if v.startswith(name)] == [f"{name}-{n}" for n in range(count)]
 
 
-async def test_only_one_process_consumes(path: Path) -> None:
-    async with opened(path) as first, opened(path) as second:
-        await first.consumer("g", [INBOX])
-        with pytest.raises(InvalidSettings, match="another process consumes"):
-            await second.consumer("other", [INBOX])
-        await second.publish([Outgoing(INBOX, NewRecord("k", b"x"))])
+async def test_a_group_is_in_one_process(path: Path) -> None:
+    async with opened(path) as first, opened(path) as second, opened(path, prefix="yours") as yours:
+        await first.consumer("a/group", [INBOX])
+        with pytest.raises(InvalidSettings, match="as a/group already"):
+            await second.consumer("a/group", [INBOX])
+        await yours.consumer("a/group", [INBOX])
         await first.stop()
-        await second.consumer("other", [INBOX])
+        await second.consumer("a/group", [INBOX])
+
+
+async def test_processes_read_as_groups_of_their_own(path: Path) -> None:
+    """Each gets what either appends, and neither's commits lose the other's."""
+    async with opened(path) as first, opened(path) as second:
+        readers = [await bus.consumer(group, [INBOX]) for bus, group in ((first, "g"), (second, "other"))]
+        for n in range(20):
+            await (first, second)[n % 2].append(INBOX, 0, plain(str(n)))
+        for end, reader in enumerate(readers, 7):
+            assert [record.offset for record in await take(reader, 20)] == list(range(20))
+            await reader.commit({TopicPartition(INBOX, 0): end})
+        for bus in (first, second):
+            assert [await bus.committed(group, INBOX, 0) for group in ("g", "other")] == [7, 8]
 
 
 async def test_a_locked_file_is_waited_for_and_then_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
