@@ -11,7 +11,7 @@ from typing import Any
 
 from services.executor.schemas import problem
 from tandem.contracts.tasks import Authority, ExecuteTool
-from tandem.contracts.values import call_hash, digest, effect_id
+from tandem.contracts.values import call_identity, digest
 from tandem.packs.expressions import evaluate
 from tandem.packs.model import Limit, Pack, Tool
 
@@ -61,9 +61,10 @@ def permit(task: ExecuteTool, tool: Tool, pack: Pack, history: History) -> Polic
 
 def same_call(task: ExecuteTool) -> PolicyDecision | None:
     """Effect id and hash must be those of these very arguments."""
-    if call_hash(task.tool, task.arguments) != task.arguments_hash:
+    effect, hash_ = call_identity(task.ticket, task.tool, task.arguments, task.n)
+    if hash_ != task.arguments_hash:
         return _no("arguments-changed", "the arguments are not those the hash names")
-    if effect_id(task.ticket, task.tool, task.arguments, task.n) != task.effect:
+    if effect != task.effect:
         return _no("arguments-changed", "the effect id is of another call")
     return None
 

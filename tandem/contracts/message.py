@@ -59,7 +59,7 @@ class Envelope(NamedTuple):
 
 def to_headers(envelope: Envelope) -> tuple[Header, ...]:
     """The envelope as `ce_*` Kafka headers."""
-    headers: list[Header] = [
+    headers: tuple[Header, ...] = (
         ("ce_specversion", b"1.0"),
         ("ce_id", envelope.id.encode()),
         ("ce_source", envelope.source.encode()),
@@ -68,12 +68,12 @@ def to_headers(envelope: Envelope) -> tuple[Header, ...]:
         ("ce_subject", envelope.subject.encode()),
         ("ce_tenant", envelope.tenant.encode()),
         ("content-type", b"application/json"),
-    ]
+    )
     if envelope.traceparent:
-        headers.append(("traceparent", envelope.traceparent.encode()))
+        headers += (("traceparent", envelope.traceparent.encode()),)
     if envelope.tracelink:
-        headers.append(("tracelink", envelope.tracelink.encode()))
-    return tuple(headers)
+        headers += (("tracelink", envelope.tracelink.encode()),)
+    return headers
 
 
 @lru_cache(maxsize=256)
@@ -86,11 +86,14 @@ def _millis(time: str) -> Millis:
     return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
+_READ = frozenset(("ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_tenant", "traceparent", "tracelink"))
+
+
 def read_envelope(headers: Iterable[Header]) -> Envelope:
     """Read the envelope of a record. Raises InvalidMessage for a missing, null or non-UTF-8 attribute."""
     found: dict[str, str] = {}
     for name, raw in headers:
-        if not name.startswith(("ce_", "trace")):
+        if name not in _READ:
             continue
         if raw is None:
             raise InvalidMessage("null-header", f"header {name!r} is null")

@@ -6,8 +6,8 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -33,20 +33,25 @@ _put_fields, _put_extra, _put_given, _put_private = (
 V = TypeVar("V", bound="Value")
 
 
-class Made:
-    """`Kind.made(…)` is `Kind(…)` without a look at the parts, at half its cost: a type checker has looked at them. It is for
-    what our own code puts together; what comes from outside is validated."""
+if TYPE_CHECKING:
 
-    def __get__(self, value: object, cls: type[V]) -> type[V]:
-        return cast(type[V], _maker(cls))
+    class Made:
+        def __get__(self, value: object, cls: type[V]) -> type[V]: ...
 
 
 class Value(BaseModel):
     """A frozen value. Unknown fields survive a round trip, so that an older reader loses nothing a newer writer says."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", ignored_types=(Made,))
+    model_config = ConfigDict(frozen=True, extra="allow")
 
-    made: ClassVar[Made] = Made()
+    if TYPE_CHECKING:
+        made: ClassVar[Made]
+        """`Kind.made(…)` is `Kind(…)` without a look at the parts, at half its cost: a type checker has looked at them. It is
+        for what our own code puts together; what comes from outside is validated."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.made = staticmethod(_maker(cls))  # type: ignore[assignment]
 
     def changed(self, **fields: Any) -> Self:
         """A copy with some declared fields changed, not validated: `model_copy(update=…)` at a fraction of its cost."""
@@ -62,7 +67,6 @@ class Value(BaseModel):
         return self.__pydantic_serializer__.to_json(self)
 
 
-@cache
 def _maker(cls: type[V]) -> Callable[..., V]:
     fields = cls.model_fields.items()
     # A part that is neither given nor has a default is what no serializer takes.
@@ -117,7 +121,11 @@ def canonical_json(value: Any) -> str:
 
 def digest(value: Any, size: int = 8) -> str:
     """A short hexadecimal hash of a JSON value (`size` bytes)."""
-    return hashlib.blake2b(canonical_json(value).encode(), digest_size=size).hexdigest()
+    return _short_hash(canonical_json(value), size)
+
+
+def _short_hash(text: str, size: int) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def effect_id(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> str:
@@ -125,7 +133,11 @@ def effect_id(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> str:
 
     `n` is raised only by a procedure's explicit repeat or by a person.
     """
-    return derive_id("effect", ticket, tool, canonical_json(arguments), n)
+    return _effect_id(ticket, tool, canonical_json(arguments), n)
+
+
+def _effect_id(ticket: str, tool: str, arguments: str, n: int) -> str:
+    return derive_id("effect", ticket, tool, arguments, n)
 
 
 def once_key(tenant: str, tool: str, values: Sequence[Any]) -> str:
@@ -135,4 +147,14 @@ def once_key(tenant: str, tool: str, values: Sequence[Any]) -> str:
 
 def call_hash(tool: str, arguments: dict[str, Any]) -> str:
     """What consents and approvals are given for, and what an effect id may never change: this tool, these arguments."""
-    return digest({"tool": tool, "arguments": arguments})
+    return _call_hash(tool, canonical_json(arguments))
+
+
+def _call_hash(tool: str, arguments: str) -> str:
+    return _short_hash(f'{{"arguments":{arguments},"tool":{canonical_json(tool)}}}', 8)
+
+
+def call_identity(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> tuple[str, str]:
+    """A call's effect id and hash, for whoever needs both: the arguments are put into order once."""
+    text = canonical_json(arguments)
+    return _effect_id(ticket, tool, text, n), _call_hash(tool, text)

@@ -22,7 +22,7 @@ from tandem.chaos.simulation.run import simulate
 from tandem.contracts.inbox import StepsCompleted, TimerFired
 from tandem.contracts.message import Envelope, to_headers
 from tandem.contracts.topics import TICKET_INBOX
-from tandem.contracts.values import derive_id, effect_id
+from tandem.contracts.values import call_identity, derive_id
 from tandem.fenced_log import FencedLog
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
@@ -107,8 +107,13 @@ def effect_id_from_the_plan_version(patch: pytest.MonkeyPatch) -> None:
         return execute(draft, *rest)
 
     patch.setattr(dispatch, "execute", versioned)
-    patch.setattr(dispatch, "effect_id", lambda *parts: derive_id(effect_id(*parts), version.get()))
-    patch.setattr(policies, "effect_id", lambda *parts: _Any())
+
+    def another(*parts: Any) -> tuple[str, str]:
+        effect, hash_ = call_identity(*parts)
+        return derive_id(effect, version.get()), hash_
+
+    patch.setattr(dispatch, "call_identity", another)
+    patch.setattr(policies, "call_identity", lambda *parts: (_Any(), call_identity(*parts)[1]))
 
 
 class _Any(str):

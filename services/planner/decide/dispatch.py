@@ -22,7 +22,7 @@ from tandem.contracts.tasks import (
 )
 from tandem.contracts.ticket import Cost, Effect, Line, Plan, Question, Route, Step, StepStatus, TypedValue
 from tandem.contracts.topics import tasks_of
-from tandem.contracts.values import Json, Millis, call_hash, derive_id, effect_id, once_key
+from tandem.contracts.values import Json, Millis, call_hash, call_identity, derive_id, once_key
 from tandem.packs.expressions import bind, evaluate
 from tandem.packs.model import Node, Tool
 
@@ -215,8 +215,7 @@ def execute(draft: Draft, step: Step, plan: Plan, arguments: dict[str, Json], or
     tool = draft.pack.tools[step.name]
     node = draft.node(step)
     n = plan.visits.get(step.node or "", 1) - 1 if node and node.repeat else 0
-    effect = effect_id(draft.id, tool.name, arguments, n)
-    hash_ = call_hash(tool.name, arguments)
+    effect, hash_ = call_identity(draft.id, tool.name, arguments, n)
     draft.effects[effect] = Effect.made(
         id=effect, tool=tool.name, step=step.id, n=n, status="pending", arguments_hash=hash_
     )

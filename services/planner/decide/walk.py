@@ -10,7 +10,7 @@ from services.planner.decide.lifecycle import OPEN, ask_approval, handover, mask
 from services.planner.decide.questions import build_choices, missing_slots, park, pose, slot_text
 from tandem.contracts.tasks import ProgramCall
 from tandem.contracts.ticket import MAX_PLANS, MAX_RECENT_TEXT, Cost, Plan, Route, Status, Step, StepKind, StepStatus
-from tandem.contracts.values import Json, call_hash, derive_id, effect_id
+from tandem.contracts.values import Json, call_hash, call_identity, derive_id
 from tandem.packs.expressions import evaluate
 from tandem.packs.model import END, Edge, Node
 
@@ -247,9 +247,8 @@ def _run_approve(draft: Draft, step: Step, plan: Plan, node: Node | None) -> Non
 def _wait_for_approval(
     draft: Draft, step: Step, plan: Plan, tool: str, arguments: dict[str, Json], text: str = ""
 ) -> None:
-    effect = effect_id(draft.id, tool, arguments, 0)
+    effect, hash_ = call_identity(draft.id, tool, arguments, 0)
     step = draft.put_step(step, status=StepStatus.APPROVING, arguments=arguments, effect=effect)
-    hash_ = call_hash(tool, arguments)
     ask_approval(draft, step, plan, "approve", text or f"approve {tool}", text, arguments, hash_)
     draft.say("approval_wait")
 
@@ -395,4 +394,7 @@ def _target(draft: Draft, plan: Plan, node_id: str | None) -> Node | None:
 
 
 def _plan(draft: Draft, plan_id: str) -> Plan:
-    return next(plan for plan in draft.plans if plan.id == plan_id)
+    for plan in draft.plans:
+        if plan.id == plan_id:
+            return plan
+    raise KeyError(plan_id)
