@@ -1,6 +1,6 @@
 """Which intent a message has: rules first, then a small model, each with a calibrated confidence.
 
-Rungs: `rule` (an intent's pattern; nothing but values; words that say nothing), `small` (the pack's trained intents, or
+Rungs: `rule` (an intent's example, word for word; its pattern; nothing but values), `small` (the pack's trained intents, or
 nearest examples by sentence embedding and by words; by words alone for Chinese, whose embeddings the encoder does not know,
 and while no encoder serves). A pack with `classifier: rule` never asks the encoder.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -31,6 +31,7 @@ from tandem.text import STOP_WORDS, is_cjk, words
 
 logger = logging.getLogger(__name__)
 
+BY_EXAMPLE = 0.99
 BY_PATTERN = 0.97
 AMBIGUOUS_PATTERN = 0.5
 VAGUE_CAP = 0.3
@@ -72,6 +73,7 @@ class Classifier:
             for intent in pack.intents.values()
             for text in (*chain.from_iterable(intent.examples.values()), *intent.label.values())
         ]
+        self._wordings = _wordings(own)
         features = word_features if pack.classifier == "rule" else piece_features
         self._latin = [e for e in own if not is_cjk(e.text)] + _background("en")
         self._lexical = {
@@ -93,17 +95,21 @@ class Classifier:
 
     async def classify(self, message: Extraction) -> Route:
         """The intent part of a route."""
-        ruled = self._by_rule(message.masked, message.rest)
+        said = telling(message.gist)
+        ruled = self._by_rule(message, said)
         if ruled is not None:
             return ruled
-        said = telling(message.gist)
         if is_cjk(said):
             verdict = self._lexical["cjk"].classify(said)
         else:
             verdict = await self._similar(said)
         return self._route(verdict, capped=says_nothing(said))
 
-    def _by_rule(self, text: str, rest: str) -> Route | None:
+    def _by_rule(self, message: Extraction, said: str) -> Route | None:
+        own_words, text = bool(words(message.rest)), message.masked
+        exactly = self._wordings.get(_normal(message.gist)) or self._wordings.get(_normal(said))
+        if exactly and own_words:
+            return self._as_route(((exactly, BY_EXAMPLE),), 0.0, "rule")
         matched = {name: match.end() - match.start() for name, p in self._patterns if (match := p.search(text))}
         if matched:
             names = sorted(matched, key=lambda name: -matched[name])[:MAX_CANDIDATES]
@@ -112,7 +118,7 @@ class Classifier:
                 (name, share if i == 0 else (BY_PATTERN - share) / len(names)) for i, name in enumerate(names)
             ]
             return self._as_route(tuple(candidates), 0.0, "rule")
-        return Route(rung="rule") if not words(rest) else None
+        return None if own_words else Route(rung="rule")
 
     async def _similar(self, said: str) -> Verdict:
         if self._by_embedding and self._clock.boot() >= self._dense_after:
@@ -194,6 +200,18 @@ def says_nothing(text: str) -> bool:
 def is_head(intent: Intent) -> bool:
     """Whether customers come with this intent often."""
     return intent.procedure is not None or sum(map(len, intent.examples.values())) >= HEAD_EXAMPLES
+
+
+def _wordings(examples: Sequence[Example]) -> dict[str, str]:
+    """What is an example of one intent and of no other, and of which."""
+    labels: dict[str, set[str]] = {}
+    for example in examples:
+        labels.setdefault(_normal(example.text), set()).add(example.label)
+    return {wording: label for wording, (label, *others) in labels.items() if wording and not others}
+
+
+def _normal(text: str) -> str:
+    return " ".join(words(text))
 
 
 def _background(language: str) -> list[Example]:

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
-from services.router.classifier import RETRY_S, Classifier
+from services.router.classifier import BY_EXAMPLE, RETRY_S, Classifier
 from services.router.extraction import Extractor
 from services.router.reading import Reader, Readers
 from services.router.signals import complexity_of, sentiment_of, urgency_of
+from tandem.packs.load import load_pack
+from tandem.packs.scaffold import new_pack
 from tests.unit.router.desk import SENT_AT, NoLlm, SetClock, WordLlm, pack
 
 READER = Reader(pack(), WordLlm, SetClock())
@@ -39,6 +41,48 @@ async def test_intents(text, intent, rung):
     assert found.confidence >= pack().thresholds.intent
     assert found.candidates[0].intent == intent
     assert found.scenario == pack().intents[intent].scenario
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("Refund my order, please!", "refund"),
+        ("hello, where is my parcel?", "delivery"),
+        ("我要退款。", "refund"),
+        ("a refund for O-9999", "refund"),
+        ("money back", "opening_hours"),
+        ("O-9999", None),
+    ],
+    ids=["in other letters", "after a greeting", "Chinese", "another id", "not by a pattern", "an id alone is none"],
+)
+async def test_an_example_word_for_word_is_its_intent_for_certain(text, intent):
+    also = {"refund": "a refund for O-1234", "opening_hours": "money back", "delivery": "order number"}
+    intents = {
+        name: one.model_copy(update={"examples": {**one.examples, "more": [also[name]] if name in also else []}})
+        for name, one in pack().intents.items()
+    }
+    llm = WordLlm()
+    found = await route(text, reader(llm, intents=intents))
+    assert (found.intent, found.confidence, found.rung) == (intent, BY_EXAMPLE if intent else 0.0, "rule")
+    assert llm.batches == []
+
+
+@pytest.mark.asyncio
+async def test_what_is_an_example_of_two_intents_decides_nothing():
+    both = {
+        name: one.model_copy(update={"examples": {"en": [*one.examples["en"], "about my order"]}})
+        for name, one in pack().intents.items()
+    }
+    assert (await route("about my order", reader(WordLlm(), intents=both))).rung == "small"
+
+
+@pytest.mark.asyncio
+async def test_a_new_pack_knows_its_own_examples(tmp_path):
+    found = load_pack(new_pack(tmp_path, "corner_shop"))
+    own = {text: (one.name, BY_EXAMPLE) for one in found.intents.values() for text in one.examples["en"]}
+    routes = {text: await route(text, Reader(found, WordLlm, SetClock())) for text in own}
+    assert {text: (one.intent, one.confidence) for text, one in routes.items()} == own
 
 
 @pytest.mark.asyncio
