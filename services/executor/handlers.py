@@ -45,7 +45,7 @@ class Handler:
         completed = StepCompleted.made(
             **about(task, "executor"),
             output_type=ToolResult.__name__,
-            output=dict(executed.result),  # JSON, all of it
+            output={**vars(executed.result), **(executed.result.model_extra or {})},  # JSON, all of it
             cost=executed.cost,
             took_ms=round(took_ms, 3),
         )

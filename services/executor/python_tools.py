@@ -18,6 +18,7 @@ from typing import Any
 from services.executor.schemas import problem
 from services.executor.tools import Came, Guard, Outcome, as_object
 from tandem.contracts.values import Json
+from tandem.deadline import within
 from tandem.errors import Refused
 from tandem.packs.model import Tool
 
@@ -56,15 +57,16 @@ class PythonCall:
         self._arguments = arguments
         self._is_async = is_async
 
+    async def _call(self) -> Any:
+        if self._is_async:
+            return await self._function(**self._arguments)
+        return await asyncio.to_thread(self._function, **self._arguments)
+
     async def send(self, guard: Guard) -> Outcome:
         """Call the function once. One that is not async runs in a thread, which a deadline leaves behind. TooLate."""
         guard()
         try:
-            async with asyncio.timeout(self._tool.timeout_ms / 1000):
-                if self._is_async:
-                    answer = await self._function(**self._arguments)
-                else:
-                    answer = await asyncio.to_thread(self._function, **self._arguments)
+            answer = await within(self._tool.timeout_ms / 1000, self._call())
         except Refused as error:
             return Outcome(came=Came.REJECTED, reason=error.reason, error=error.detail)
         except TimeoutError:
