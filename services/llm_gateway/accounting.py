@@ -6,10 +6,10 @@ import time
 
 from services.llm_gateway.calls import Failed
 from tandem import telemetry
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import FREE, Cost
 from tandem.errors import Exhausted, InvalidError, Unavailable
 from tandem.model_pools import Price
-from tandem.rpc.ports import FREE, Usage
+from tandem.rpc.ports import Usage
 from tandem.telemetry import names
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import FREE, Cost
 from tandem.errors import Misshapen, Unavailable
-from tandem.rpc.ports import FREE, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
+from tandem.rpc.ports import ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
 
 NOT_THE_QUESTION = frozenset({"model", "stream", "stream_options", "user", "cache_salt"})
 """Fields of a body that do not change what is asked."""

@@ -25,10 +25,10 @@ from services.llm_gateway.shared_grants import SharedGrants
 from services.llm_gateway.sse import DONE, Assembly, payloads
 from services.llm_gateway.upstream import Upstream
 from tandem import telemetry
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import FREE, Cost
 from tandem.errors import InvalidError
 from tandem.model_pools import Pools
-from tandem.rpc.ports import FREE, Usage
+from tandem.rpc.ports import Usage
 from tandem.telemetry import Attribute, SpanName, names
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,8 @@ from typing import TypeAlias
 from services.llm_gateway.calls import Call, Completion, Failed
 from services.llm_gateway.shared_grants import SharedGrants
 from tandem import telemetry
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import FREE, Cost
 from tandem.errors import Exhausted
-from tandem.rpc.ports import FREE
 from tandem.telemetry import names
 
 LEFT = "left"

@@ -19,9 +19,8 @@ from services.llm_gateway.calls import Call
 from services.llm_gateway.handlers import MODEL, Gateway
 from services.llm_gateway.sse import without_usage
 from tandem import telemetry
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import FREE, Cost
 from tandem.errors import Exhausted, InvalidError, InvalidSettings, RetryableError
-from tandem.rpc.ports import FREE
 from tandem.rpc.server import MAX_DEADLINE_S, Listen
 
 MAX_BODY_BYTES = 16 * 1024 * 1024

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tandem.contracts.message import Message
-from tandem.contracts.ticket import Cost, Line, SetAside
+from tandem.contracts.ticket import FREE, Cost, Line, SetAside
 from tandem.contracts.values import Json, Millis, Value
 
 KINDS_HEADER = "tandem-events"
@@ -48,7 +48,7 @@ class TicketEvents(Message, name="ticket-events"):
     pack: str
     language: str = "en"
     opened_at: Millis | None = None
-    spent: Cost = Cost()
+    spent: Cost = FREE
     notes: SetAside | None = None  # the ticket has come to an end: notes of it may be taken
     events: tuple[Event, ...]
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tandem.contracts.customer import CustomerMessage
 from tandem.contracts.message import Message
-from tandem.contracts.ticket import Cost, Route, TypedValue
+from tandem.contracts.ticket import FREE, Cost, Route, TypedValue
 from tandem.contracts.values import Json, Millis, Value
 
 
@@ -29,7 +29,7 @@ class RoutedMessage(InboxMessage, name="routed-message"):
     values: tuple[TypedValue, ...] = ()
     pack: str
     pack_hash: str
-    cost: Cost = Cost()  # of the model that was asked about it
+    cost: Cost = FREE  # of the model that was asked about it
 
 
 class ReceiptForwarded(InboxMessage, name="receipt-forwarded"):
@@ -63,7 +63,7 @@ class ModelUsage(Value):
 class StepCompleted(StepMessage, name="step-completed"):
     output_type: str
     output: dict[str, Json] = Field(default_factory=dict)
-    cost: Cost = Cost()
+    cost: Cost = FREE
     rung: str = "rule"  # which rung of the ladder did it
     prompt: str = ""  # name, version and hash of the prompt that a model answered, be the answer used or not
     usage: ModelUsage | None = None  # None: no model was asked
@@ -92,7 +92,7 @@ class StepFailed(StepMessage, name="step-failed"):
     error: str  # for people
     reason: str  # a short stable code
     retryable: bool = False
-    cost: Cost = Cost()
+    cost: Cost = FREE
 
 
 class StepProgress(StepMessage, name="step-progress"):
@@ -178,7 +178,7 @@ class TicketNoted(InboxMessage, name="ticket-noted"):
     ticket: str
     summary: str = Field("", max_length=600)
     facts: tuple[Noted, ...] = Field((), max_length=8)
-    cost: Cost = Cost()
+    cost: Cost = FREE
     prompt: str = ""
     usage: ModelUsage | None = None
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tandem.contracts.customer import CitationPart
 from tandem.contracts.message import Message
-from tandem.contracts.ticket import Called, Cost, Fact, Line, Question, Route, Script, TypedValue
+from tandem.contracts.ticket import FREE, Called, Cost, Fact, Line, Question, Route, Script, TypedValue
 from tandem.contracts.values import Json, Millis, Value
 
 
@@ -29,7 +29,7 @@ class Task(Message):
     plan_version: int = 0
     language: str = "en"
     deadline: Millis  # past it nobody waits for the answer
-    reserved: Cost = Cost()
+    reserved: Cost = FREE
 
 
 class MakePlan(Task, name="make-plan"):

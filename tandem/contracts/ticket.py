@@ -99,12 +99,15 @@ class Cost(Value):
         return self.calls <= limit.calls and self.tokens <= limit.tokens and self.micros <= limit.micros
 
 
+FREE = Cost()
+
+
 class Budget(Value):
     """Reserved at dispatch, settled on the result; an unknown result counts as spent. Spent + reserved ≤ limit."""
 
     limit: Cost
-    spent: Cost = Cost()
-    reserved: Cost = Cost()
+    spent: Cost = FREE
+    reserved: Cost = FREE
 
 
 class SetAside(Value):
@@ -160,7 +163,7 @@ class Step(Value):
     deadline: Millis | None = None
     arguments: dict[str, Json] | None = None
     effect: str | None = None  # effect id, once the arguments are known
-    reserved: Cost = Cost()
+    reserved: Cost = FREE
     task: str | None = None  # id of the task in flight
     text: str = ""  # of a model's ask or reply, or of a suggestion that waits for an expert
     calls: tuple[Called, ...] = ()  # program: what it has called so far; dropped when it is done

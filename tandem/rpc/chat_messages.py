@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tandem.contracts.ticket import Cost
+from tandem.contracts.ticket import FREE, Cost
 from tandem.errors import InvalidError
-from tandem.rpc.ports import FREE, ChatDelta, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
+from tandem.rpc.ports import ChatDelta, ChatRequest, ChatResponse, ToolCall, ToolTurn, Usage
 from tandem.rpc.v1 import llm_pb2
 
 

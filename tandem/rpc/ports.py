@@ -9,9 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contracts.ticket import Cost, Line
-
-FREE = Cost()
+from tandem.contracts.ticket import FREE, Cost, Line
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def _with_a_model(draft: Draft) -> Cost:
     """What a step may cost that may ask a model: as much as the pack allows and the budget has room for."""
     budget, least, most = draft.budget, draft.pack.reserve, draft.pack.reserve_model
     left = budget.limit - budget.spent - budget.reserved
-    return Cost(
+    return Cost.made(
         calls=max(least.calls, min(most.calls, left.calls)),
         tokens=max(least.tokens, min(most.tokens, left.tokens)),
         micros=max(least.micros, min(most.micros, left.micros)),

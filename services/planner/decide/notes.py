@@ -14,6 +14,8 @@ ENDS = frozenset({"resolved", "handed_over"})
 WAIT_MS = 5 * 60_000
 """Notes that take longer are not waited for: nobody may be there to take any."""
 
+_LEAST = Cost(calls=1, tokens=1)
+
 
 def set_aside(draft: Draft) -> None:
     """The ticket has come to an end: reserve what notes of it may cost, of what nothing else is reserved for."""
@@ -22,10 +24,10 @@ def set_aside(draft: Draft) -> None:
         return
     budget, most = draft.budget, draft.pack.reserve_model
     left = budget.limit - budget.spent - budget.reserved
-    cost = Cost(
+    cost = Cost.made(
         calls=min(left.calls, most.calls), tokens=min(left.tokens, most.tokens), micros=min(left.micros, most.micros)
     )
-    if Cost(calls=1, tokens=1).within(cost):
+    if _LEAST.within(cost):
         id_ = derive_id("notes", draft.id, draft.version)
         draft.notes = SetAside.made(id=id_, cost=cost, until=draft.now + WAIT_MS)
         draft.budget = budget.changed(reserved=budget.reserved + cost)

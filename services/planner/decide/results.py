@@ -24,7 +24,7 @@ from tandem.contracts.tasks import (
     ToolResult,
     output_of,
 )
-from tandem.contracts.ticket import Cost, Plan, Question, Step, StepStatus
+from tandem.contracts.ticket import FREE, Plan, Question, Step, StepStatus
 from tandem.contracts.values import Json
 from tandem.packs.expressions import evaluate
 
@@ -63,7 +63,7 @@ def on_completed(draft: Draft, message: StepCompleted) -> None:
         took_ms=message.took_ms,
         data=_shown(output) | _asked(message),
     )
-    step = draft.put_step(step, reserved=Cost())
+    step = draft.put_step(step, reserved=FREE)
     _take(draft, step, plan, output)
 
 
@@ -347,7 +347,7 @@ def retry(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     dispatch.release(draft, step, step.reserved)  # what nobody knows counts as spent
     draft.event("step_retried", step=step.id, name=step.name, text=reason)
     assembling = step.status is StepStatus.ASSEMBLING
-    step = draft.put_step(step, reserved=Cost(), status=StepStatus.WAITING)
+    step = draft.put_step(step, reserved=FREE, status=StepStatus.WAITING)
     if step.kind == "tool" and not assembling and step.arguments is not None:
         dispatch.execute(draft, step, plan, step.arguments, {})
     else:
@@ -367,7 +367,7 @@ def _give_up(draft: Draft, step: Step, plan: Plan, reason: str) -> None:
     """No more attempts: ask the customer again, let a person decide about an effect, or hand over."""
     dispatch.release(draft, step, step.reserved)
     draft.disarm(f"step:{step.id}")
-    step = draft.put_step(step, reserved=Cost())
+    step = draft.put_step(step, reserved=FREE)
     tool = draft.pack.tools.get(step.name)
     if step.name == "interpret":
         _interpreted(draft, step, plan, Interpretation(kind="unsure"))

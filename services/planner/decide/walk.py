@@ -9,7 +9,7 @@ from services.planner.decide.draft import Draft
 from services.planner.decide.lifecycle import OPEN, ask_approval, handover, masked, resolve, steps_in
 from services.planner.decide.questions import build_choices, missing_slots, park, pose, slot_text
 from tandem.contracts.tasks import ProgramCall
-from tandem.contracts.ticket import MAX_PLANS, MAX_RECENT_TEXT, Cost, Plan, Route, Status, Step, StepKind, StepStatus
+from tandem.contracts.ticket import FREE, MAX_PLANS, MAX_RECENT_TEXT, Plan, Route, Status, Step, StepKind, StepStatus
 from tandem.contracts.values import Json, call_hash, call_identity, derive_id
 from tandem.packs.expressions import evaluate
 from tandem.packs.model import END, Edge, Node
@@ -76,7 +76,7 @@ def finish_plan(draft: Draft, plan: Plan, outcome: str = "done") -> None:
 def drop_plan(draft: Draft, plan: Plan) -> None:
     """Forget a plan that nobody waits for any more: what is reserved for its steps is given back."""
     for step in steps_in(plan, *OPEN):
-        dispatch.release(draft, step, Cost())
+        dispatch.release(draft, step, FREE)
         draft.disarm(f"step:{step.id}")
     draft.plans = [known for known in draft.plans if known.id != plan.id]
     draft.questions = [q for q in draft.questions if q.plan != plan.id]
