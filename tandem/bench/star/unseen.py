@@ -30,7 +30,7 @@ def measure_unseen(data: Path, embed: Embed, say: Say, rounds: int) -> dict[str,
     recorded = moments(read_points(data, "train", catalogue))
     steps = policy.learnt_steps(recorded, list(catalogue.values()))
     compiled = compile_procedures([with_learnt_steps(one, steps) for one in catalogue.values()], embed)
-    read = Moments(recorded, list(catalogue), embed)
+    read = Moments(recorded, list(catalogue.values()), embed)
     say("linear models")
     chosen = among(list(catalogue), rounds)
     first = first_stage.fit(read, compiled, [[name] for name in chosen])
@@ -41,7 +41,7 @@ def measure_unseen(data: Path, embed: Embed, say: Say, rounds: int) -> dict[str,
         procedures = compile_procedures([with_learnt_steps(one, seen) for one in catalogue.values()], embed)
         rankers = policy.fit(read, first, procedures, leave=[name])
         ranking = Policy(first.linear, first.habits, rankers.procedures, rankers.steps, procedures, embed)
-        by_task[name] = _decide(ranking, read, first, left)
+        by_task[name] = _decide(ranking, read, first, left, name)
         say(str(_figures(by_task)))
     return _figures(by_task)
 
@@ -53,10 +53,11 @@ def among(names: Sequence[str], count: int) -> list[str]:
 
 
 def _decide(
-    ranking: Policy, read: Moments, first: first_stage.FirstStage, left: first_stage.Scored
+    ranking: Policy, read: Moments, first: first_stage.FirstStage, left: first_stage.Scored, name: str
 ) -> list[tuple[bool, bool]]:
-    """At points of the procedure: whether the step was right, whether a call was recorded."""
+    """At points recorded as the procedure's: whether the step was right, whether a call was recorded."""
     found = []
+    left = left.some(np.array([read.recorded[at].task == name for at in left.rows]))
     for place in np.random.default_rng(3).permutation(len(left.rows))[:CHECKED]:
         ranked = ranking.rank(first.look(read, left, int(place)))
         moment = read.recorded[left.rows[place]]

@@ -119,7 +119,7 @@ def _unseen(
     touched = moments.touches(group)
     out = touched | others
     left = whole.less(_sums(rows.some(out), wanted[out]))
-    at = np.flatnonzero((touched & np.isin(moments.active, group)) | (others & ~touched))
+    at = np.flatnonzero(moments.within(group) | (others & ~touched))
     scores = rows.some(at).times(_solve(left))
     scores[:, left.products[-1] < HALF] = np.nan
     scores[:, -ROLES:] = np.nan_to_num(scores[:, -ROLES:])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tandem.brains.compiled import Compiled, Floats
 from tandem.brains.learning.boosting import boost
 from tandem.brains.learning.first_stage import FirstStage, Scored
-from tandem.brains.learning.moments import Moment, Moments
+from tandem.brains.learning.moments import Moment, Moments, followed
 from tandem.brains.policy import LOOKED_AT, standing
 from tandem.brains.rank_features import procedure_features, step_features, telling
 from tandem.brains.trees import Trees
@@ -49,9 +49,9 @@ def learnt_steps(recorded: Sequence[Moment], procedures: Sequence[Procedure]) ->
     known = {procedure.name: {step.name for step in procedure.steps} for procedure in procedures}
     texts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     kinds = {}
-    for moment in recorded:
-        if moment.kind != "call" and moment.step not in known.get(moment.task, {moment.step}):
-            texts[moment.task, moment.step][moment.text] += 1
+    for moment, task in zip(recorded, followed(recorded, procedures), strict=True):
+        if moment.kind != "call" and moment.step not in known.get(task, {moment.step}):
+            texts[task, moment.step][moment.text] += 1
             kinds[moment.step] = moment.kind
     found: dict[str, list[Step]] = defaultdict(list)
     for (task, name), said in sorted(texts.items()):

@@ -37,8 +37,7 @@ def train(recorded: Sequence[Moment], procedures: Sequence[Procedure], embed: Em
     say(f"reading {len(usable)} moments")
     steps = policy.learnt_steps(usable, procedures)
     compiled = compile_procedures([with_learnt_steps(one, steps) for one in procedures], embed)
-    tasks = [one.name for one in compiled]
-    moments = Moments(usable, tasks, embed)
+    moments = Moments(usable, procedures, embed)
     say("linear models")
     first = first_stage.fit(moments, compiled)
     say("rankers")

@@ -20,7 +20,7 @@ SUCCESS, FAILURE, NEXT, NEITHER = range(4)
 
 @pytest.fixture(scope="module")
 def moments() -> Moments:
-    return Moments(dialogues(60), [PARCEL.name, SKY.name], embed)
+    return Moments(dialogues(60), [PARCEL, SKY], embed)
 
 
 @pytest.fixture(scope="module")
