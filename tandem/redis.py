@@ -79,6 +79,7 @@ class Redis:
         self._connection: AbstractConnection | None = None
         self._waiting: list[_Waiting] = []
         self._sender: asyncio.Task[None] | None = None
+        self._away = False
 
     def key(self, shard: int, name: str) -> str:
         """A key of a shard. The braces keep all keys of one shard in one hash slot."""
@@ -125,6 +126,7 @@ class Redis:
                 async with asyncio.timeout(self._timeout_s):
                     await self._exchange(together)
             except (RedisError, OSError) as error:
+                self._tell(error)
                 self._fail(together, error)
             finally:
                 self._fail(together, IndexUnavailable("the client is closed"))
@@ -137,20 +139,29 @@ class Redis:
         packed = [pack_command(waiting.command) for waiting in together]  # type: ignore[arg-type]
         await connection.send_packed_command(b"".join(packed))
         self.round_trips += 1
-        refused = False
+        refused: ResponseError | None = None
         for waiting in together:
             try:
                 reply = await connection.read_response(disable_decoding=True)
             except ResponseError as error:
-                refused = refused or not isinstance(error, NoScriptError)
+                refused = refused if isinstance(error, NoScriptError) else error
                 if not waiting.reply.done():
                     waiting.reply.set_exception(error)
             else:
                 if not waiting.reply.done():
                     waiting.reply.set_result(reply)
-        if refused:
+        self._tell(refused)
+        if refused is not None:
             # Perhaps a replica now (READONLY), or loading: the next command connects anew.
             await connection.disconnect()
+
+    def _tell(self, error: Exception | None) -> None:
+        """An outage is logged here, once, and its end: whoever calls has many callers of its own."""
+        if error is not None and not self._away:
+            logger.warning("Redis does not serve", extra={"error": str(error) or type(error).__name__})
+        elif error is None and self._away:
+            logger.warning("Redis serves again")
+        self._away = error is not None
 
     @staticmethod
     def _fail(waiting: Sequence[_Waiting], error: Exception) -> None:
@@ -222,7 +233,7 @@ async def private_redis(home: Path, appendonly: bool = False) -> PrivateRedis:
     )
     private = PrivateRedis(f"unix://{socket}", 0, keeper, folder)
     try:
-        private.pid = await _wait_until_up(private.url, keeper)
+        private.pid = await _wait_until_up(socket, keeper)
     except BaseException:
         await private.stop()
         raise
@@ -253,24 +264,28 @@ def _prepare(home: Path, appendonly: bool) -> tuple[str, Path, Path | None, dict
     return binary, socket, folder, options
 
 
-async def _wait_until_up(url: str, keeper: asyncio.subprocess.Process) -> int:
-    client = Redis(url)
+async def _wait_until_up(socket: Path, keeper: asyncio.subprocess.Process) -> int:
+    """The server's pid, once it answers."""
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             while True:
-                try:
-                    info = await client.call("INFO", "server")
-                except IndexUnavailable:
-                    if keeper.returncode is not None:
-                        raise
-                    await asyncio.sleep(0.01)
-                else:
-                    [pid] = [line[11:] for line in bytes(info).splitlines() if line.startswith(b"process_id:")]
-                    return int(pid)
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    return await _pid(socket)
+                if keeper.returncode is not None:
+                    raise IndexUnavailable("the private Redis has ended at once; see redis.log in its home")
+                await asyncio.sleep(0.01)
     except TimeoutError as error:
         raise IndexUnavailable(f"the private Redis did not start within {START_TIMEOUT_S:.0f} s") from error
+
+
+async def _pid(socket: Path) -> int:
+    reader, writer = await asyncio.open_unix_connection(socket)
+    try:
+        writer.write(b"INFO server\r\n")
+        await reader.readuntil(b"process_id:")
+        return int(await reader.readuntil(b"\r"))
     finally:
-        await client.close()
+        writer.close()
 
 
 def _end_orphan(pid_file: Path, binary: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,10 +13,16 @@ from tandem.contracts.inbox import AnyInboxMessage, StepsCompleted
 from tandem.contracts.log import Output
 from tandem.contracts.ticket import Ticket
 from tandem.contracts.values import Millis
+from tandem.errors import IndexUnavailable, TandemError
 from tandem.packs.model import Pack
 from tandem.redis import Redis
 
 HOUR_MS = 3600 * 1000
+
+
+def level(trouble: TandemError) -> int:
+    """How loud a shard tells its trouble. That Redis is away is said once, by its client, for all shards."""
+    return logging.DEBUG if isinstance(trouble, IndexUnavailable) else logging.WARNING
 
 
 class Decision(Protocol):

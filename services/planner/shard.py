@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from services.planner.core import Commits, Core
+from services.planner.core import Commits, Core, level
 from services.planner.decider import Decider
 from services.planner.mailbox import SERVICE, Letter
 from services.planner.store import (
@@ -98,7 +98,7 @@ class Shard:
                 # Still assigned after a session's time, the claim was a late one of somebody gone.
                 await self._rest(self._policy.claim_again_s)
             except (OutcomeUnknown, RetryableError) as error:
-                logger.warning("shard pauses", extra={"shard": self.partition, "error": str(error)})
+                logger.log(level(error), "shard pauses", extra={"shard": self.partition, "error": str(error)})
                 self._drop()
                 await self._rest(self._backoff(tries))
                 tries += 1
@@ -144,7 +144,7 @@ class Shard:
             except RetryableError as error:
                 if self._stopping:
                     raise
-                logger.warning("waiting", extra={"shard": self.partition, "for": what, "error": str(error)})
+                logger.log(level(error), "waiting", extra={"shard": self.partition, "for": what, "error": str(error)})
                 await self._rest(self._backoff(tries))
                 tries += 1
 
@@ -214,7 +214,7 @@ class Shard:
     async def _repair(self, applied: int | None) -> None:
         """The index is not where the log is: I am fenced, or Redis has lost something."""
         await self.log.verify()
-        logger.warning("index is off", extra={"shard": self.partition, "applied": applied, "last": self.log.last})
+        logger.info("index is off", extra={"shard": self.partition, "applied": applied, "last": self.log.last})
         telemetry.count(telemetry.names.REBUILDS, "index")
         self._cache.clear()
         if applied is not None and self.log.epoch <= applied <= self.log.last:
@@ -327,7 +327,7 @@ class Shard:
             if not await self._index.write(before, self.log.last, changes):
                 logger.warning("index not written", extra={"shard": self.partition})
         except IndexUnavailable as error:
-            logger.warning("index not written", extra={"shard": self.partition, "error": str(error)})
+            logger.debug("index not written", extra={"shard": self.partition, "error": str(error)})
         self._core.kill("owner.9.indexed")
 
     async def _publish(self, messages: Sequence[Outgoing]) -> None:
@@ -359,7 +359,7 @@ class Shard:
             for member, _ in due.members:
                 await self._forget(TimerName.read(member))
         except RetryableError as error:
-            logger.warning("timers wait", extra={"shard": self.partition, "error": str(error)})
+            logger.log(level(error), "timers wait", extra={"shard": self.partition, "error": str(error)})
             return
         if due.next_due is not None:
             self._check_by(due.next_due)

@@ -100,6 +100,24 @@ async def test_a_server_that_hangs_is_unavailable_and_found_again(server: Privat
 
 
 @pytest.mark.asyncio
+async def test_an_outage_is_told_once_and_so_is_its_end(
+    server: PrivateRedis, client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.ping()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            found = await asyncio.gather(*(client.ping() for _ in range(20)), return_exceptions=True)
+            assert {type(one) for one in found} == {IndexUnavailable}
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    for _ in range(2):
+        await client.ping()
+    told = [(record.message, vars(record).get("error")) for record in caplog.records]
+    assert told == [("Redis does not serve", "TimeoutError"), ("Redis serves again", None)]
+
+
+@pytest.mark.asyncio
 async def test_a_server_that_dies_is_started_again_empty(server: PrivateRedis, client: Redis) -> None:
     await client.call("SET", "k", "1")
     os.kill(server.pid, signal.SIGKILL)

@@ -65,8 +65,10 @@ async def test_redis_is_lost(world: World, point: str, loss: str) -> None:
 
 
 @pytest.mark.asyncio
-async def test_redis_is_away_for_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shard waits, and nothing is decided without the watermark."""
+async def test_redis_is_away_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The shard waits, and nothing is decided without the watermark. It leaves it to the client to say so."""
     away = True
 
     async def call(self: Redis, *command: object) -> object:
@@ -85,6 +87,7 @@ async def test_redis_is_away_for_a_while(world: World, monkeypatch: pytest.Monke
         assert await world.bus.end(TICKET_STATE.name, 0) == before
         away = False
         await until(world.settled)
+    assert [one for one in caplog.records if one.levelname == "WARNING"] == []
     await check(world)
     await answered(world)
 
