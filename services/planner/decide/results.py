@@ -308,16 +308,15 @@ def _answers(question: Question, found: Interpretation) -> bool:
 
 
 def on_failed(draft: Draft, message: StepFailed) -> None:
-    step = draft.step(message.step)
-    if step is None or not _awaited(step, message.attempt, False):
+    step, plan = draft.step(message.step), draft.plan_of(message.step)
+    if step is None or plan is None or not _awaited(step, message.attempt, False):
         draft.event("late_result_ignored", step=message.step, name=message.service)
         return
     draft.event("step_failed", step=step.id, name=step.name, text=message.error, status=message.reason)
-    plan = draft.plan_of(step.id)
-    if message.retryable and plan:
+    if message.retryable:
         retry(draft, step, plan, message.reason)
     else:
-        _failed(draft, message.step, message.attempt, message.error)
+        _give_up(draft, step, plan, message.error)
 
 
 def on_dead_letter(draft: Draft, message: TaskDeadLettered) -> None:

@@ -421,6 +421,14 @@ def test_no_answer_is_not_told_by_what_an_earlier_visit_was_told() -> None:
     assert world.last == "A person goes on."
 
 
+def test_a_step_that_fails_for_good_is_told_once() -> None:
+    world = World()
+    world.say("what does it cost", "prices")
+    world.fail(retryable=False)
+    assert world.events.count("step_failed") == 1
+    assert world.t.status is Status.HANDED_OVER
+
+
 def test_a_late_definite_result_replaces_unknown() -> None:
     world = World()
     reset_until_consent(world)
