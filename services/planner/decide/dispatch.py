@@ -157,13 +157,10 @@ def send_task(draft: Draft, step: Step, plan: Plan, service: str, make: type[Tas
     draft.timers[f"step:{step.id}"] = deadline
     key = _effect_key(tool, task) if isinstance(task, ExecuteTool) and tool else task_id
     draft.send(tasks_of(service), task, key)
-    draft.event(
+    draft.step_event(
         "step_dispatched",
-        step=step.id,
-        node=step.node,
-        name=step.name,
-        sentence=step.sentence,
-        procedure=plan.procedure,
+        step,
+        plan,
         effect=task.effect if isinstance(task, ExecuteTool) else None,
         data={"service": service, "attempt": attempt, "arguments": masked(draft, getattr(task, "arguments", {}))},
     )

@@ -185,6 +185,19 @@ class Draft:
     def event(self, kind: str, data: dict[str, Any] | None = None, **fields: Any) -> None:
         self.events.append(Event.made(kind=kind, data=data or {}, **fields))
 
+    def step_event(self, kind: str, step: Step, plan: Plan, **fields: Any) -> None:
+        """What happened to a step, and which sentence of the procedure made it happen."""
+        about = {"effect": step.effect, **fields}
+        self.event(
+            kind,
+            step=step.id,
+            node=step.node,
+            name=step.name,
+            sentence=step.sentence,
+            procedure=plan.procedure,
+            **about,
+        )
+
     def say(self, key: str, **values: Any) -> None:
         """Reply with a platform sentence."""
         self.reply(self.sentence(key, **values))

@@ -121,17 +121,7 @@ def ask_approval(
             }
         )
     )
-    draft.event(
-        "approval_asked",
-        step=step.id,
-        node=step.node,
-        name=step.name,
-        sentence=step.sentence,
-        procedure=plan.procedure,
-        effect=step.effect,
-        text=reason,
-        data={"approval": approval.id, "kind": kind},
-    )
+    draft.step_event("approval_asked", step, plan, text=reason, data={"approval": approval.id, "kind": kind})
     return approval
 
 

@@ -49,14 +49,10 @@ def on_completed(draft: Draft, message: StepCompleted) -> None:
     if step.status is not StepStatus.UNKNOWN:
         dispatch.release(draft, step, message.cost)
     draft.disarm(f"step:{step.id}")
-    draft.event(
+    draft.step_event(
         "step_completed",
-        step=step.id,
-        node=step.node,
-        name=step.name,
-        sentence=step.sentence,
-        procedure=plan.procedure,
-        effect=step.effect,
+        step,
+        plan,
         status=output.status if isinstance(output, ToolResult) else None,
         cost=message.cost,
         rung=message.rung,
@@ -151,16 +147,8 @@ def _tool_result(draft: Draft, step: Step, plan: Plan, result: ToolResult) -> No
             reading.note_call(draft, step, result.output)
             save(draft, step, plan, result.output)
             reasoning.note(draft, step, plan, result.output)
-            draft.event(
-                "effect_done",
-                step=step.id,
-                node=step.node,
-                name=step.name,
-                sentence=step.sentence,
-                procedure=plan.procedure,
-                effect=result.effect,
-                data={"repeated": result.repeated, "evidence": result.evidence},
-            )
+            evidence = {"repeated": result.repeated, "evidence": result.evidence}
+            draft.step_event("effect_done", step, plan, effect=result.effect, data=evidence)
             walk.complete(draft, step, result=result.output)
         case "failed":
             reading.note_call(draft, step, result.output)
