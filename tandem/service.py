@@ -72,7 +72,7 @@ def calm_collector() -> None:
 def answer_at_once() -> None:
     """For a process whose callers wait: they wait for a collection too, and one of 100,000 objects takes 40 ms, as does sending
     512 spans. So young objects are collected often, a few at a time, older ones hardly ever; and spans leave a few at a time."""
-    gc.set_threshold(1_000, 10_000, 50)
+    gc.set_threshold(3_000, 10_000, 50)
     os.environ.setdefault("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
 
 

@@ -17,7 +17,7 @@ from tandem.contracts.topics import TICKET_EVENTS
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.tls import tls_of
 from tandem.rpc.v1 import memory_pb2_grpc
-from tandem.service import Component, Service
+from tandem.service import Component, Service, answer_at_once
 from tandem.wiring import Wiring
 
 
@@ -60,4 +60,4 @@ def build(settings: MemorySettings, wiring: Wiring) -> Service:
     components: list[Component] = [build_reader(settings, wiring, store), server]
     if settings.memory_model_s > 0:
         components.append(build_notes(settings, wiring, store))
-    return Service("memory", wiring, components, {"redis": store.ping})
+    return Service("memory", wiring, components, {"redis": store.ping}, tune=answer_at_once)

@@ -65,23 +65,33 @@ async def _rounds(
 async def _one(generator: Generator, target: Target, direct: Target, seconds: float) -> dict[str, float]:
     """A round's figures of one target. Half load is half of what it just did; what it adds, it adds to direct access."""
     at_once = Job(target=target, model=INSTANT, tokens=TOKENS, workers=WORKERS, seconds=seconds)
-    cpu = servers.cpu_seconds(target.pid)
-    full = await generator.run(at_once)
-    cpu = servers.cpu_seconds(target.pid) - cpu
+    full, spent = await _watched(generator, at_once)
     stream = await generator.run(Job(target=target, model=INSTANT, tokens=STREAM_TOKENS, stream=True, calls=100))
     half = at_once.model_copy(update={"workers": 4 * WORKERS, "rate": full.per_s / 2})
     thinking = Job(target=target, model=THINKING, tokens=TOKENS, stream=True, workers=4, seconds=seconds / 2)
-    found = {"requests_per_s": full.per_s, "stream_40_ms": stream.p50_ms}
-    if target.pid:
-        found["cpu_ms"] = 1_000 * cpu / full.calls
+    found = {"requests_per_s": full.per_s, "stream_40_ms": stream.p50_ms} | spent
     for prefix, job in (("", half), ("thinking_", thinking)):
-        values = _latencies(job, await generator.run(job))
+        figures, spent = await _watched(generator, job)
+        values = _latencies(job, figures)
+        if job is half:
+            found |= {f"half_load_{name}": value for name, value in spent.items()}
         if target is not direct:
             prefix += "added_"
             plain = _latencies(job, await generator.run(job.model_copy(update={"target": direct})))
             values = {name: value - plain[name] for name, value in values.items()}
         found |= {prefix + name: value for name, value in values.items()}
     return found
+
+
+async def _watched(generator: Generator, job: Job) -> tuple[Figures, dict[str, float]]:
+    """With what a call took of a processor, and how long the target's threads waited for one that others had."""
+    pid = job.target.pid
+    before = servers.spent(pid)
+    figures = await generator.run(job)
+    if not pid:
+        return figures, {}
+    ran_s, waited_s = (now - then for now, then in zip(servers.spent(pid), before, strict=True))
+    return figures, {"cpu_ms": 1_000 * ran_s / figures.calls, "waited_ms": 1_000 * waited_s / figures.calls}
 
 
 def _latencies(job: Job, figures: Figures) -> dict[str, float]:

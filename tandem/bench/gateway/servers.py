@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -125,13 +126,15 @@ async def generator(grpc_port: int) -> AsyncIterator[Generator]:
         yield Generator(process)
 
 
-def cpu_seconds(pid: int) -> float:
-    """What a process has spent; of Linux. Others have no such file: 0."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def spent(pid: int) -> tuple[float, float]:
+    """Seconds that a process's threads ran, and that they could have run and no processor was free; of Linux. Others have no
+    such files: zero."""
+    ran = waited = 0
+    for each in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # that thread has ended
+            on, off, _ = map(int, each.read_text(encoding="utf-8").split())
+            ran, waited = ran + on, waited + off
+    return ran / 1e9, waited / 1e9
 
 
 def free_port() -> int:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import time
 
 import pytest
 
@@ -10,7 +12,7 @@ from tandem.bench.gateway import rounds
 from tandem.bench.gateway.http import Connection
 from tandem.bench.gateway.http2 import WINDOW, Channel
 from tandem.bench.gateway.load import Figures, Job, Target, run
-from tandem.bench.gateway.servers import Generator, free_port, litellm_program, stub
+from tandem.bench.gateway.servers import Generator, free_port, litellm_program, spent, stub
 from tandem.bench.gateway.stub import INSTANT, THINKING
 from tandem.errors import InvalidSettings, Unavailable
 from tandem.rpc.ports import ChatDelta, ChatResponse
@@ -143,6 +145,28 @@ async def test_what_a_door_adds_is_beyond_direct_access_at_the_same_load():
         (10, 50),
     }
     assert {each.rate for each in paced if each.target.port == 1} == {500, 500 / 3, 250, 50}
+
+
+class Working(Scripted):
+    """Its target is this process, which works for as long as a job is on."""
+
+    async def run(self, job):
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        return await super().run(job)
+
+
+@pytest.mark.asyncio
+async def test_what_a_doors_process_spends_is_told_at_full_and_at_half_load():
+    targets = {"direct": Target(door="http", port=1, token="t")}
+    targets |= {name: Target(door="http", port=1, token="t", pid=os.getpid()) for name in ("grpc", "http")}
+    figures = await rounds._rounds(Working(), targets, 1, 0.1, lambda text: None)
+    for prefix in ("", "half_load_"):
+        assert 0.1 < figures["http"][f"{prefix}cpu_ms"] < 1  # 20 ms and 100 calls
+        assert figures["http"][f"{prefix}waited_ms"] >= 0
+    assert "cpu_ms" not in figures["direct"]
+    assert spent(1 << 30) == (0, 0)
 
 
 @pytest.mark.asyncio
