@@ -12,17 +12,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from tandem.bus.base import outgoing
 from tandem.chaos.edges import Watch
 from tandem.chaos.plan import ScriptName, Size
 from tandem.chaos.scripts import HANDED_OVER, SCRIPTS, Turn, words_of
 from tandem.client import Channel, Tandem
 from tandem.contracts.events import ExpertTask
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, TakeOver
-from tandem.contracts.message import Envelope
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import Millis, conversation_id
 from tandem.errors import RetryableError
+from tandem.sending import sent_by
 from tandem.wiring import Wiring
 
 TENANT = "acme"
@@ -194,17 +193,10 @@ class _Person:
 
     async def _expert(self, what: Literal["approve", "take_over", "reply", "give_back"]) -> None:
         action = await self._action(what)
-        envelope = Envelope(
-            id=action.id,
-            source="tandem/console",
-            type=action.TYPE,
-            time=self._wiring.clock.now(),
-            subject=action.conversation,
-            tenant=action.tenant,
-        )
+        sent = sent_by("console", TICKET_INBOX.name, action, action.id, self._wiring.clock.now())
         while True:
             with contextlib.suppress(RetryableError):
-                await self._wiring.bus().publish([outgoing(TICKET_INBOX.name, action.conversation, action, envelope)])
+                await self._wiring.bus().publish([sent])
                 return
             await asyncio.sleep(AGAIN_S)
 

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tandem.bus.base import outgoing
 from tandem.client import Channel, Tandem
 from tandem.contracts.customer import CardActionPart
 from tandem.contracts.inbox import Approve, ExpertAction, ExpertReply, GiveBack, Reject, TakeOver
-from tandem.contracts.message import Envelope
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import conversation_id
 from tandem.embedded.case import Case, Onlooker
 from tandem.packs.scenarios import Scenario, Turn
+from tandem.sending import sent_by
 from tandem.wiring import Wiring
 
 TURN_S = 30.0
@@ -109,16 +108,8 @@ class Player:
         return Approve(**about, approval=approval, effect=effect, arguments_hash=hash_, note=turn.reason)
 
     async def _send(self, action: ExpertAction) -> None:
-        clock = self._wiring.clock
-        envelope = Envelope(
-            id=action.id,
-            source="tandem/console",
-            type=action.TYPE,
-            time=clock.now(),
-            subject=action.conversation,
-            tenant=action.tenant,
-        )
-        await self._wiring.bus().publish([outgoing(TICKET_INBOX.name, action.conversation, action, envelope)])
+        now = self._wiring.clock.now()
+        await self._wiring.bus().publish([sent_by("console", TICKET_INBOX.name, action, action.id, now)])
 
 
 class _Seen:

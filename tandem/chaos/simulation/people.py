@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from tandem.bus.base import outgoing
 from tandem.chaos.simulation.broker import Broker
 from tandem.chaos.simulation.world import World
 from tandem.client import Channel
 from tandem.contracts.customer import Reply
 from tandem.contracts.events import ExpertTask
 from tandem.contracts.inbox import Approve, ExpertReply, GiveBack, InboxMessage, Reject, ResolveUnknown, TakeOver
-from tandem.contracts.message import Envelope, read_body, read_envelope
+from tandem.contracts.message import read_body, read_envelope
 from tandem.contracts.topics import EXPERT_TASKS, TICKET_INBOX
 from tandem.contracts.values import conversation_id
+from tandem.sending import sent_by
 
 Wish = Literal["reset", "pay", "look", "tidy", "order", "ask"]
 PATIENCE_S = 1_500.0
@@ -198,13 +198,5 @@ class Experts:
                 **fields,
             }
         )
-        envelope = Envelope(
-            id=f"action-{self._acts}",
-            source="tandem/console",
-            type=action.TYPE,
-            time=task.created_at,
-            subject=task.conversation,
-            tenant=task.tenant,
-        )
-        sent = outgoing(TICKET_INBOX.name, task.conversation, action, envelope)
+        sent = sent_by("console", TICKET_INBOX.name, action, f"action-{self._acts}", task.created_at)
         await self._broker.publish([sent] * (2 if self._random.random() < 0.2 else 1))

@@ -17,15 +17,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tandem import telemetry
-from tandem.bus.base import outgoing
 from tandem.cli.up import example_system
 from tandem.client import Channel, Tandem
 from tandem.contracts.inbox import TakeOver
-from tandem.contracts.message import Envelope
 from tandem.contracts.topics import TICKET_INBOX
 from tandem.contracts.values import conversation_id
 from tandem.embedded.case import Case, Onlooker
 from tandem.embedded.platform import Platform
+from tandem.sending import sent_by
 from tandem.settings import Settings
 from tandem.telemetry import Attribute
 from tests.integration.platform.processes import ROOT, WAIT_S
@@ -175,10 +174,7 @@ class Story:
     async def _take(self) -> None:
         about = {"tenant": "acme", "conversation": self._case.conversation, "ticket": self._case.ticket}
         action = TakeOver(id=uuid.uuid4().hex, **about, expert="ann", reason="a test")
-        envelope = Envelope(
-            id=action.id, source="tandem/console", type=action.TYPE, time=1, subject=action.conversation, tenant="acme"
-        )
-        await self._bus.publish([outgoing(TICKET_INBOX.name, action.conversation, action, envelope)])
+        await self._bus.publish([sent_by("console", TICKET_INBOX.name, action, action.id, 1)])
 
 
 @contextlib.contextmanager
