@@ -19,7 +19,7 @@ from services.llm_gateway.calls import Call
 from services.llm_gateway.handlers import MODEL, Gateway
 from services.llm_gateway.sse import without_usage
 from tandem import telemetry
-from tandem.contracts.ticket import FREE, Cost
+from tandem.contracts.ticket import FREE
 from tandem.errors import Exhausted, InvalidError, InvalidSettings, RetryableError
 from tandem.rpc.server import MAX_DEADLINE_S, Listen
 
@@ -195,7 +195,7 @@ def _call(request: web.BaseRequest, body: dict[str, Any]) -> tuple[Call, float]:
         adapter=adapter,
         interactive=kind == "interactive",
         grant=headers.get("x-tandem-grant", ""),
-        limit=Cost(calls=limit[0], tokens=limit[1], micros=limit[2]) if any(limit) else FREE,
+        limit=FREE.changed(calls=limit[0], tokens=limit[1], micros=limit[2]) if any(limit) else FREE,
         stream=body.get("stream") is True,
     )
     return call, left
