@@ -96,6 +96,7 @@ def _seeded(seed: int) -> Iterator[None]:
     try:
         yield
     finally:
+        asyncio.set_event_loop(None)  # else one is made for the dead who ask for it, and nobody closes it
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # coroutines of the dead that nobody came to await
             gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -36,6 +37,8 @@ def test_a_seed_is_a_run_to_the_last_byte() -> None:
     assert first == again
     assert first.digest != other.digest
     assert first.faults
+    with pytest.raises(RuntimeError, match="no current event loop"):
+        asyncio.get_event_loop()
 
 
 def test_another_process_plays_the_same_run() -> None:
