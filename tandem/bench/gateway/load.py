@@ -13,7 +13,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -203,28 +204,34 @@ async def _closed(job: Job, workers: list[Any], taken: Taken) -> None:
     await asyncio.gather(*map(work, workers))
 
 
-async def _paced(job: Job, workers: list[Any], taken: Taken) -> None:
-    """Calls at random moments; one that finds no caller free waits for it, and its time runs."""
-    due: asyncio.Queue[float | None] = asyncio.Queue(100_000)
+async def _paced(job: Job, callers: Sequence[Caller], taken: Taken) -> None:
+    """Calls at random moments; one that finds no caller free waits for it, and its time runs. The one that was free last is
+    taken first, as clients take their connections: as many are in use as there are calls at once."""
+    free, waiting = list(callers), deque[float]()
 
-    async def work(caller: Caller) -> None:
-        while (at := await due.get()) is not None:
-            await _one(caller, at, taken)
+    async def work(caller: Caller, at: float) -> None:
+        await _one(caller, at, taken)
+        while waiting:
+            await _one(caller, waiting.popleft(), taken)
+        free.append(caller)
 
     async with asyncio.TaskGroup() as group:
-        for caller in workers:
-            group.create_task(work(caller))
+
+        def due(at: float) -> None:
+            if free:
+                group.create_task(work(free.pop(), at))
+            else:
+                waiting.append(at)
+
         await asyncio.to_thread(_ring, job, asyncio.get_running_loop(), due)
-        for _ in workers:
-            due.put_nowait(None)
 
 
-def _ring(job: Job, loop: asyncio.AbstractEventLoop, due: asyncio.Queue[float | None]) -> None:
+def _ring(job: Job, loop: asyncio.AbstractEventLoop, due: Callable[[float], None]) -> None:
     """In a thread: an event loop's timers are a millisecond coarse, and what is due in one would come at once."""
     for at in _moments(job):
         if (wait := at - time.perf_counter()) > 0:
             time.sleep(wait)
-        loop.call_soon_threadsafe(due.put_nowait, at)
+        loop.call_soon_threadsafe(due, at)
 
 
 def _moments(job: Job) -> Iterator[float]:

@@ -9,11 +9,11 @@ import pytest
 
 from services.llm_gateway.handlers import LlmServicer
 from tandem.bench.gateway import rounds
-from tandem.bench.gateway.http import Connection
+from tandem.bench.gateway.http import Connection, read_head
 from tandem.bench.gateway.http2 import WINDOW, Channel
 from tandem.bench.gateway.load import Figures, Job, Target, run
 from tandem.bench.gateway.servers import Generator, free_port, litellm_program, spent, stub
-from tandem.bench.gateway.stub import INSTANT, THINKING
+from tandem.bench.gateway.stub import INSTANT, THINKING, whole
 from tandem.errors import InvalidSettings, Unavailable
 from tandem.rpc.ports import ChatDelta, ChatResponse
 from tandem.rpc.server import GrpcServer, Listen
@@ -41,6 +41,27 @@ async def test_every_call_is_counted_and_timed(more):
     assert figures.errors == 0
     assert figures.calls == 20 if "rate" not in more else figures.calls > 10
     assert 0 < figures.first_p50_ms <= figures.p50_ms <= figures.p99_ms
+
+
+@pytest.mark.asyncio
+async def test_paced_calls_take_no_more_connections_than_there_are_calls_at_once():
+    opened = []
+
+    async def answer(reader, writer):
+        opened.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                _, headers = await read_head(reader)
+                await reader.readexactly(int(headers["content-length"]))
+                writer.write(whole(b"{}"))
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        figures = await run(job(port, rate=100.0, workers=64, seconds=0.5), Channel(1, "token"))
+        await asyncio.gather(*(writer.wait_closed() for writer in opened))
+    assert figures.calls > 30
+    assert len(opened) < figures.calls / 2
 
 
 @pytest.mark.asyncio
