@@ -16,7 +16,7 @@ import aiohttp
 from services.llm_gateway.calls import Failed
 from services.llm_gateway.replica import Replica
 from services.llm_gateway.sse import Events
-from services.llm_gateway.wire import READ_BYTES, Answer, Place, post
+from services.llm_gateway.wire import READ_BYTES, Answer, Connector, Place, post
 from tandem.errors import InvalidError
 
 MAX_CONNECTIONS = 4_096
@@ -169,7 +169,7 @@ class Upstream:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_S),
+                connector=Connector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
                 read_bufsize=READ_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.tracing import Trace
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -26,6 +28,17 @@ class Place:
         lines = [f"POST {url.raw_path_qs} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self.request.headers.items() if name not in OF_A_BODY]
         self.head = "".join(f"{line}\r\n" for line in lines).encode()
+
+
+class Connector(aiohttp.TCPConnector):
+    """Takes the connection that was free last, where aiohttp takes the one that was free first: as many are in use as there are
+    calls at once, what belongs to them is still in the processor's caches, and the others are closed when they have idled."""
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        free = self._conns.get(key)
+        if free is not None:
+            free.rotate(1)
+        return await super()._get(key, traces)
 
 
 class Answer:

@@ -22,14 +22,17 @@ class Raw:
         self.answers = list(answers)
         self.heads = []
         self.connections = 0
+        self.used = []
         self.port = 0
 
     async def serve(self, reader, writer):
         self.connections += 1
+        mine = self.connections
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while self.answers:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.heads.append(head)
+                self.used.append(mine)
                 length = next(line for line in head.split("\r\n") if line.lower().startswith("content-length"))
                 await reader.readexactly(int(length.split(":")[1]))
                 for part in self.answers.pop(0):
@@ -82,6 +85,16 @@ async def test_a_connection_is_used_again_after_an_answer_and_after_a_stream():
         assert text == last.text == "hello"
         assert (await chat.complete(call())).text == "hello"
     assert server.connections == 1
+
+
+@pytest.mark.asyncio
+async def test_the_connection_that_was_free_last_is_used_next():
+    async with raw(*[whole(COMPLETION)] * 9) as (chat, server):
+        await asyncio.gather(*(chat.complete(call()) for _ in range(3)))
+        for _ in range(6):
+            await chat.complete(call())
+    assert sorted(server.used[:3]) == [1, 2, 3]
+    assert server.used[3:] == [server.used[3]] * 6
 
 
 @pytest.mark.parametrize(
