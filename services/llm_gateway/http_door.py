@@ -245,13 +245,7 @@ def _told(error: Exception) -> web.Response:
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
-    kind = (
-        "invalid_request_error"
-        if status in (400, 401, 404)
-        else "server_error"
-        if status >= 500
-        else "rate_limit_error"
-    )
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
     body = {"error": {"message": message[:500], "type": kind, "code": code}}
     return web.json_response(body, status=status, headers=headers)

@@ -7,12 +7,13 @@ from functools import partial
 import grpc
 
 from services.memory.handlers import MemoryServicer, having
-from services.memory.noting import ENDS, GROUP, NoteTaker
+from services.memory.noting import GROUP, NoteTaker
 from services.memory.reader import EventsReader
 from services.memory.settings import MemorySettings
 from services.memory.store import MemoryStore
 from tandem import telemetry
 from tandem.bus.consume import ConsumeLoop, LoopPolicy
+from tandem.contracts.events import ENDS
 from tandem.contracts.topics import TICKET_EVENTS
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.tls import tls_of

@@ -24,7 +24,6 @@ from tandem.rpc.ports import Llm
 from tandem.sending import sent_by
 
 GROUP = "memory-notes"
-ENDS = frozenset({"resolved", "handed_over"})
 RETRY_S = 30.0
 """After a model could not serve, none is asked for so long."""
 

@@ -14,6 +14,9 @@ KINDS_HEADER = "tandem-events"
 """Header of `ticket.events`: the kinds of a record's events, with commas between. Who looks for some kinds alone need not read
 the body of a record that has none of them; one without the header may have any."""
 
+ENDS = frozenset({"resolved", "handed_over"})
+"""The kinds of events by which a ticket comes to an end."""
+
 
 class Event(Value):
     """One thing that happened, in the past tense. Texts are masked; sensitive facts are not in it."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from services.planner.decide.customer import first_time
 from services.planner.decide.draft import Draft
+from tandem.contracts.events import ENDS
 from tandem.contracts.inbox import TicketNoted
 from tandem.contracts.ticket import Cost, SetAside
 from tandem.contracts.values import derive_id
 
-ENDS = frozenset({"resolved", "handed_over"})
 WAIT_MS = 5 * 60_000
 """Notes that take longer are not waited for: nobody may be there to take any."""
 
