@@ -138,7 +138,7 @@ class ExecuteTool(Task, name="execute-tool"):
     """executor: run a tool by the effect protocol. → ToolResult"""
 
     tool: str
-    effect: str  # effect_id(ticket, tool, arguments, n)
+    effect: str  # call_identity(ticket, tool, arguments, n), the first
     n: int = 0
     arguments: dict[str, Json]
     arguments_hash: str

@@ -128,18 +128,6 @@ def _short_hash(text: str, size: int) -> str:
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
-def effect_id(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> str:
-    """The identity of an effect: the same ticket asking the same tool for the same thing is the same effect.
-
-    `n` is raised only by a procedure's explicit repeat or by a person.
-    """
-    return _effect_id(ticket, tool, canonical_json(arguments), n)
-
-
-def _effect_id(ticket: str, tool: str, arguments: str, n: int) -> str:
-    return derive_id("effect", ticket, tool, arguments, n)
-
-
 def once_key(tenant: str, tool: str, values: Sequence[Any]) -> str:
     """What a tool's `once_per` makes one: the key of its tasks, instead of the effect id."""
     return digest([tenant, tool, list(values)])
@@ -155,6 +143,9 @@ def _call_hash(tool: str, arguments: str) -> str:
 
 
 def call_identity(ticket: str, tool: str, arguments: dict[str, Any], n: int) -> tuple[str, str]:
-    """A call's effect id and hash, for whoever needs both: the arguments are put into order once."""
+    """The id of a call's effect, and the call's hash. The same ticket asking the same tool for the same thing is the same effect.
+
+    `n` is raised only by a procedure's explicit repeat or by a person.
+    """
     text = canonical_json(arguments)
-    return _effect_id(ticket, tool, text, n), _call_hash(tool, text)
+    return derive_id("effect", ticket, tool, text, n), _call_hash(tool, text)

@@ -41,6 +41,7 @@ from tandem.contracts.ticket import Cost, Route, Status, Ticket, TypedValue
 from tandem.contracts.values import Value, conversation_id, derive_id
 from tandem.errors import InvalidError, RetryableError
 from tandem.packs.model import Pack, Tool
+from tandem.sending import about
 from tandem.vectors.base import Hit, Passage
 
 HANDLERS: dict[type[Task], Handler] = {**PLANNER, **FUNCTION_AGENT, **RAG_AGENT}
@@ -256,9 +257,11 @@ class Case:
         try:
             answer = await handler(task, **{name: injected[name] for name in wanted})
         except (InvalidError, RetryableError) as error:
-            about = self._about(task)
             failed = StepFailed(
-                **about, error=str(error)[:300], reason="e", retryable=isinstance(error, RetryableError)
+                **about(task, "hostile"),
+                error=str(error)[:300],
+                reason="e",
+                retryable=isinstance(error, RetryableError),
             )
             self._feed(failed)
             return
@@ -267,19 +270,7 @@ class Case:
     def _completed(self, task: Task, value: Value, answer: object = None) -> None:
         cost, rung = (answer.cost, answer.rung) if isinstance(answer, Result) else (Cost(calls=1), "rule")
         output, kind = value.model_dump(mode="json"), type(value).__name__
-        self._feed(StepCompleted(**self._about(task), output_type=kind, output=output, cost=cost, rung=rung))
-
-    @staticmethod
-    def _about(task: Task) -> dict[str, Any]:
-        return {
-            "tenant": task.tenant,
-            "conversation": task.conversation,
-            "ticket": task.ticket,
-            "task": task.id,
-            "step": task.step,
-            "attempt": task.attempt,
-            "service": "hostile",
-        }
+        self._feed(StepCompleted(**about(task, "hostile"), output_type=kind, output=output, cost=cost, rung=rung))
 
     def _answer(self, tool: Tool) -> dict[str, Any]:
         """What a tool's other side says: of the right shape, in the worst words."""
@@ -292,16 +283,16 @@ class Case:
     def _expert(self, task: ExpertTask) -> None:
         ids = {"id": f"x{self._offset}", "tenant": "acme", "conversation": self.conversation, "ticket": task.ticket}
         common: dict[str, Any] = {**ids, "expert": "ann"}
-        about: dict[str, Any] = {"approval": task.id, "effect": task.effect or ""}
+        asked: dict[str, Any] = {"approval": task.id, "effect": task.effect or ""}
         match task.kind:
             case "approve" if self._random.random() < 0.7:
                 self.truth.approved.add(task.arguments_hash or "")
-                self._feed(Approve(**common, **about, arguments_hash=task.arguments_hash or ""))
+                self._feed(Approve(**common, **asked, arguments_hash=task.arguments_hash or ""))
             case "approve" | "suggestion":
                 self._feed(Reject(**common, approval=task.id))
             case "unknown_outcome":
                 happened = self._random.random() < 0.5
-                self._feed(ResolveUnknown(**common, **about, happened=happened, output={}))
+                self._feed(ResolveUnknown(**common, **asked, happened=happened, output={}))
             case "handover" if self._random.random() < 0.5:
                 self._feed(TakeOver(**common, reason="mine"))
                 self._feed(GiveBack(**{**common, "id": f"y{self._offset}"}, resolved=self._random.random() < 0.3))

@@ -22,7 +22,7 @@ from tandem.clock import SystemClock
 from tandem.contracts.log import Intent
 from tandem.contracts.tasks import Authority, ExecuteTool, SettleEffect, Task
 from tandem.contracts.topics import EFFECTS
-from tandem.contracts.values import call_hash, derive_id, effect_id, partition_for
+from tandem.contracts.values import call_identity, derive_id, partition_for
 from tandem.fenced_log import Judge, decode
 from tandem.kill_points import go_on
 from tandem.packs.model import Lookup, Pack, Policies, Progress, Tool
@@ -253,6 +253,7 @@ def make_task(tool: str, ticket: str, **more: object) -> ExecuteTool:
     attempt = more.pop("attempt", 1)
     now = time.time_ns() // 1_000_000
     assert isinstance(arguments, dict)
+    effect, hash_ = call_identity(ticket, tool, arguments, n)
     fields = {
         "id": derive_id("task", ticket, tool, attempt),
         "tenant": "acme",
@@ -267,10 +268,10 @@ def make_task(tool: str, ticket: str, **more: object) -> ExecuteTool:
         "deadline": now + TICKET_TIME_MS,
         "expires": now + TICKET_TIME_MS,
         "tool": tool,
-        "effect": effect_id(ticket, tool, arguments, n),
+        "effect": effect,
         "n": n,
         "arguments": arguments,
-        "arguments_hash": call_hash(tool, arguments),
+        "arguments_hash": hash_,
         "authority": Authority(),
         "origins": dict.fromkeys(arguments, "system"),
         **more,

@@ -8,7 +8,7 @@ import pytest
 
 from services.executor.policies import History, Proof, buckets, permit, same_call
 from tandem.contracts.tasks import ExecuteTool
-from tandem.contracts.values import call_hash, effect_id
+from tandem.contracts.values import call_hash, call_identity
 from tandem.packs.model import Flow, Node, Pack, Policies, Slot, Tool
 
 SCHEMA: dict[str, Any] = {
@@ -59,7 +59,7 @@ def make_task(arguments: dict[str, Any] | None = None, **more: Any) -> ExecuteTo
             "turn": 1,
             "deadline": 1,
             "tool": "pay",
-            "effect": effect_id("k", "pay", arguments, 0),
+            "effect": call_identity("k", "pay", arguments, 0)[0],
             "arguments": arguments,
             "arguments_hash": call_hash("pay", arguments),
             "expires": 1,
