@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 
 Chat: TypeAlias = Callable[[ChatRequest, float], Awaitable[ChatResponse]]
 Hear: TypeAlias = Callable[[str], Awaitable[None]]
+Outcome: TypeAlias = Literal["answered", "repaired", "unfit", "unavailable"]
 
 ATTEMPTS = 2
 """The second one is told what was wrong with the first."""
@@ -72,9 +73,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Said(Generic[T]):
-    """What came of asking. No value: the rung below decides, and `why` says why."""
+    """What came of asking. No value: the rung below decides, and `why` says why. `outcome`: "repaired" by the second answer;
+    "unfit" if there was an answer and none that can be used."""
 
     value: T | None
+    outcome: Outcome
     cost: Cost = field(default_factory=Cost)
     prompt: str = ""  # of the prompt that was answered
     why: str = ""
@@ -154,11 +157,11 @@ async def _asked(chat: Chat, question: Question[InputsT, T], account: Account) -
     with telemetry.span(
         f"{SpanName.ASK} {prompt.name}", attributes={Attribute.PROMPT: prompt.name, Attribute.PROMPT_HASH: prompt.hash}
     ):
-        said, outcome = await _ask(chat, question, account)
-    telemetry.count(names.PROMPTS, prompt.name, outcome)
+        said = await _ask(chat, question, account)
+    telemetry.count(names.PROMPTS, prompt.name, said.outcome)
     if said.value is None:
         log.info(
-            "a model's answer is not used", extra={"prompt": prompt.ref, "outcome": outcome, "why": said.why[:300]}
+            "a model's answer is not used", extra={"prompt": prompt.ref, "outcome": said.outcome, "why": said.why[:300]}
         )
     return said
 
@@ -175,7 +178,7 @@ def typed(model: type[M]) -> Callable[[str], M]:
     return read
 
 
-async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> tuple[Said[T], str]:
+async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> Said[T]:
     loop = asyncio.get_running_loop()
     until = loop.time() + account.seconds
     cost, why, ref = Cost(), "no time", ""
@@ -188,7 +191,8 @@ async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> 
             async with asyncio.timeout(left):
                 response = await chat(question.request(account, wrong=wrong), left)
             cost, ref = cost + response.cost, question.prompt.ref
-            return Said(await question.accept(response.text), cost, ref), "repaired" if attempt else "answered"
+            value = await question.accept(response.text)
+            return Said(value, "repaired" if attempt else "answered", cost, ref)
         except Unfit as error:
             why, wrong = str(error), (response.text, str(error))
         except Misshapen as error:
@@ -201,7 +205,7 @@ async def _ask(chat: Chat, question: Question[InputsT, T], account: Account) -> 
         except (Unavailable, InvalidError, TimeoutError) as error:
             why = f"{type(error).__name__}: {error}"
             break
-    return Said(None, cost, ref, why), "unfit" if wrong else "unavailable"
+    return Said(None, "unfit" if wrong else "unavailable", cost, ref, why)
 
 
 def _told(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -41,21 +42,28 @@ STEP = load(Path(__file__).parent, "step", StepInputs)
 
 
 class Large:
-    """Asks a model each time. Raises Unavailable when it does not answer: a point left out would be no figure."""
+    """Asks a model each time; where its answers cannot be used, the rung below decides, as it does in the services. Raises
+    Unavailable when it does not answer: a point left out would be no figure."""
 
-    def __init__(self, procedures: Sequence[Procedure], llm: Llm, runner: asyncio.Runner) -> None:
+    def __init__(self, procedures: Sequence[Procedure], llm: Llm, runner: asyncio.Runner, below: Rung) -> None:
         self._procedures = {one.name: one for one in procedures}
         self._shown = scripts(procedures)
+        self._shape = NextStep.model_json_schema()
+        self._shape["properties"]["procedure"] = {"enum": [*self._procedures]}
+        self._shape["properties"]["step"] = {"enum": sorted({step.name for one in procedures for step in one.steps})}
         self._llm = llm
         self._runner = runner
+        self._below = below
         self.apis: Mapping[str, Api] = {one.api.name: one.api for one in procedures}
 
     def decide(self, situation: Situation) -> Decided:
         inputs = StepInputs(procedures=self._shown, today=situation.today, conversation=_conversation(situation))
-        question = Question(STEP, inputs, NextStep.model_json_schema(), self._read)
+        question = Question(STEP, inputs, self._shape, self._read)
         said = self._runner.run(ask(self._llm, question, Account(tenant="bench", seconds=SECONDS)))
-        if said.value is None:
+        if said.outcome == "unavailable":
             raise Unavailable(f"the model gave no step: {said.why}")
+        if said.value is None:
+            return replace(self._below.decide(situation), cost=said.cost)
         return Decided(self._decision(said.value, State(situation)), said.cost, "large")
 
     def fill(self, situation: Situation, api: Api, keys: Sequence[str] | None = None) -> dict[str, str] | None:
@@ -67,8 +75,11 @@ class Large:
     def _read(self, text: str) -> NextStep:
         found = typed(NextStep)(text)
         procedure = self._procedures.get(found.procedure)
-        if procedure is None or all(step.name != found.step for step in procedure.steps):
-            raise Unfit(f"there is no step {found.step!r} in a procedure {found.procedure!r}")
+        if procedure is None:
+            raise Unfit(f"there is no procedure {found.procedure!r}")
+        steps = [step.name for step in procedure.steps]
+        if found.step not in steps:
+            raise Unfit(f"there is no step {found.step!r} in {procedure.name}; it has {', '.join(steps)}")
         return found
 
     def _decision(self, found: NextStep, state: State) -> Decision:

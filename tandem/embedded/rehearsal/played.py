@@ -84,7 +84,7 @@ class Modelled:
         said = self._runner.run(ask(self._llm, self.question(question, any_of), self._account))
         if said.value is not None:
             return said.value
-        if not said.prompt and not said.cost.calls:
+        if said.outcome == "unavailable":
             raise Unavailable(f"no model plays the customer: {said.why}")
         self.usual += 1
         values = {slot: str(self._example(slot)) for slot in (question.slots[:1] if any_of else question.slots)}

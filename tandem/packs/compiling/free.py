@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,18 +74,12 @@ async def compile_free(pack: Pack, source: Source, llm: Llm) -> Verdict:
 
     Raises Unavailable when nothing can serve, InvalidError when the second answer cannot be released either.
     """
-    answers: list[str] = []
-
-    def read(text: str) -> Verdict:
-        answers.append(text)
-        return _read(pack, source, text)
-
     inputs = FlowInputs(catalogue=_catalogue(pack), languages=", ".join(pack.languages), procedure=_lines(source))
-    question = Question(FLOW, inputs, DraftFlow.model_json_schema(), read)
+    question = Question(FLOW, inputs, DraftFlow.model_json_schema(), partial(_read, pack, source))
     said = await ask(llm, question, Account(tenant=pack.name, seconds=SECONDS))
     if said.value is not None:
         return said.value
-    if not answers:
+    if said.outcome == "unavailable":
         raise Unavailable(said.why)
     raise InvalidError(f"the model's answer cannot be released: {said.why}")
 

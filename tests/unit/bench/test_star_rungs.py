@@ -96,19 +96,29 @@ POINT = Point(Situation((WANT, ASKED)), "hotel", "call", "hotel", {"Day": "Frida
 
 def test_a_model_is_asked_and_its_own_call_is_judged(runner: asyncio.Runner) -> None:
     llm = Scripted({**RIGHT, "step": "fly"}, RIGHT)
-    judged = judge(Large(PROCEDURES, llm, runner), POINT)
+    judged = judge(Large(PROCEDURES, llm, runner, Rules(PROCEDURES)), POINT)
     assert judged.ok
     assert judged.own
     assert judged.warm is not None
     assert judged.warm.exact
     assert (judged.cold, judged.cost.tokens, judged.rung) == (None, 140, "large")
-    assert "there is no step 'fly'" in str(llm.asked[1].messages[-1])
+    assert "there is no step 'fly' in hotel" in str(llm.asked[1].messages[-1])
     assert "customer: I want a room" in str(llm.asked[0].messages[0])
+    assert llm.asked[0].schema is not None
+    assert llm.asked[0].schema["properties"]["procedure"] == {"enum": ["hotel", "taxi", "doctor"]}
+
+
+def test_where_a_models_answers_cannot_be_used_the_rung_below_decides(runner: asyncio.Runner) -> None:
+    wrong = {**RIGHT, "step": "taxi_ask"}
+    llm = Scripted(wrong, wrong)
+    judged = judge(Large(PROCEDURES, llm, runner, Rules(PROCEDURES)), POINT)
+    assert (judged.rung, judged.decision.step, judged.cost.tokens) == ("rules", "hotel", 140)
+    assert "it has hello, hotel_ask, hotel_booked" in str(llm.asked[1].messages[-1])
 
 
 def test_a_model_that_is_away_gives_no_figure(runner: asyncio.Runner) -> None:
     with pytest.raises(Unavailable, match="away"):
-        judge(Large(PROCEDURES, Scripted(), runner), POINT)
+        judge(Large(PROCEDURES, Scripted(), runner, Rules(PROCEDURES)), POINT)
 
 
 class Unsure(Rules):
@@ -119,7 +129,8 @@ class Unsure(Rules):
 
 def test_the_ladder_asks_only_where_the_rung_below_is_unsure(runner: asyncio.Runner) -> None:
     llm = Scripted(RIGHT)
-    ladder = Ladder(Unsure(PROCEDURES), Large(PROCEDURES, llm, runner))
+    unsure = Unsure(PROCEDURES)
+    ladder = Ladder(unsure, Large(PROCEDURES, llm, runner, unsure))
     points = [Point(Situation((WANT,)), "hotel", "close", "hello"), POINT]
     done = Run([judge(ladder, point) for point in points], tickets=2)
     found = figures(done, "dev", ["hotel"])
