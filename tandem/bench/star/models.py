@@ -20,7 +20,7 @@ CACHE = Path.home() / ".cache" / "tandem" / "models"
 READERS = 2
 """Changes with the code that learns to read parameters, and with the converter's tools."""
 
-RECIPE = "7"
+RECIPE = "8"
 """Changes with the code that trains."""
 
 Say = Callable[[str], None]
