@@ -179,7 +179,8 @@ def call_of(request: ChatRequest, deadline: float, *, stream: bool = False) -> C
         "temperature": request.temperature,
     }
     if request.schema is not None:
-        shape = {"name": "answer", "schema": request.schema, "strict": True}
+        # Not "strict": OpenAI then refuses schemas with optional fields or free keys. vLLM holds an answer to any schema.
+        shape = {"name": "answer", "schema": request.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     if request.tools:
         body["tools"] = list(request.tools)

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from services.llm_gateway.app import pools_of
 from services.llm_gateway.settings import LlmGatewaySettings
 from tandem.bench.star.free import Owners
 from tandem.bench.tau.agents import idle, oracle
@@ -59,9 +60,9 @@ async def measure(
 def model_of(settings: Settings) -> str | None:
     """The name of the model that the platform's settings give it; None without one."""
     own = LlmGatewaySettings(**settings.model_dump(exclude_unset=True))
-    if own.llm_base_url or own.llm_pools or own.llm_replay:
-        return own.llm_model or str(own.llm_pools or own.llm_replay)
-    return None
+    pools = pools_of(own)
+    name = pools.first() if pools is not None else None
+    return pools.pools[name].model if pools is not None and name else None
 
 
 async def _by_platform(
