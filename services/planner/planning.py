@@ -53,15 +53,16 @@ def question(task: MakePlan | Reason, pack: Pack, memory: str = "") -> Question[
         memory=memory,
         conversation=conversation(task.recent),
     )
-    shape = schema(pack)
+    first = isinstance(task, MakePlan)
+    shape, reader = schema(pack, first=first), partial(read, pack=pack, first=first)
     if isinstance(task, MakePlan):
-        return Question(PLAN, inputs, shape, partial(read, pack=pack))
+        return Question(PLAN, inputs, shape, reader)
     seen = json.dumps([item.model_dump(mode="json") for item in task.observations], ensure_ascii=False)
-    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), shape, partial(read, pack=pack))
+    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), shape, reader)
 
 
-def schema(pack: Pack) -> dict[str, Any]:
-    """The shape of a proposal over this pack's catalogue."""
+def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
+    """The shape of a proposal over this pack's catalogue. The first one has a step: a small model's shortest answer is none."""
     kinds: list[dict[str, Any]] = [
         _step("tool", name={"const": tool.name}, arguments=_open(tool)) for tool in pack.tools.values()
     ]
@@ -78,7 +79,7 @@ def schema(pack: Pack) -> dict[str, Any]:
         "additionalProperties": False,
         "required": ["steps", "reason", "confidence"],
         "properties": {
-            "steps": {"type": "array", "maxItems": MAX_STEPS, "items": {"anyOf": kinds}},
+            "steps": {"type": "array", "minItems": int(first), "maxItems": MAX_STEPS, "items": {"anyOf": kinds}},
             "done": {"type": "boolean"},
             "reason": {"type": "string"},
             "confidence": {"type": "number", "minimum": 0, "maximum": 1},
@@ -86,11 +87,11 @@ def schema(pack: Pack) -> dict[str, Any]:
     }
 
 
-def read(text: str, pack: Pack) -> PlanProposal:
+def read(text: str, pack: Pack, *, first: bool = False) -> PlanProposal:
     """A model's answer as a proposal. Raises Unfit for one mistake in it."""
     try:
         said = json.loads(text)
-        wrong = next(Draft202012Validator(schema(pack), offline=True).iter_errors(said), None)
+        wrong = next(Draft202012Validator(schema(pack, first=first), offline=True).iter_errors(said), None)
     except ValueError as error:
         raise Unfit(f"not JSON: {error}") from error
     if wrong is not None:

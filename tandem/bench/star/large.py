@@ -18,7 +18,7 @@ from tandem.errors import Unavailable
 from tandem.prompts import Data, Inputs, load
 from tandem.rpc.ports import Llm
 
-SECONDS = 60.0
+SECONDS = 120.0
 SURE = 0.6
 """Confidence of the small models from which the ladder asks nobody."""
 
@@ -61,7 +61,7 @@ class Large:
         question = Question(STEP, inputs, self._shape, self._read)
         said = self._runner.run(ask(self._llm, question, Account(tenant="bench", seconds=SECONDS)))
         if said.outcome == "unavailable":
-            raise Unavailable(f"the model gave no step: {said.why}")
+            raise Unavailable(f"the model gave no step ({SECONDS:.0f} s are allowed): {said.why}")
         if said.value is None:
             return replace(self._below.decide(situation), cost=said.cost)
         return Decided(self._decision(said.value, State(situation)), said.cost, "large")

@@ -35,6 +35,8 @@ def test_a_plan_of_the_catalogue_is_taken() -> None:
 
 def test_nothing_left_to_do_is_an_answer() -> None:
     assert read(plan(done=True), PACK) == PlanProposal(done=True, reason="because", confidence=0.7)
+    with pytest.raises(Unfit, match="steps"):
+        read(plan(done=True), PACK, first=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_texts_are_data_and_secrets_stay_here() -> None:
     assert "O-1" in text
     assert text.count("</goal>") == text.count("</conversation>") == 1
     assert "find_order" in text
-    assert asked.schema == schema(PACK)
+    assert asked.schema == schema(PACK, first=True)
     assert asked.tenant == "acme"
 
 
