@@ -101,6 +101,8 @@ def read(text: str, pack: Pack, *, first: bool = False) -> PlanProposal:
     for position, step in enumerate(proposal.steps):
         if any(need >= position for need in step.needs):
             raise Unfit(f"steps.{position}.needs: a step can only need those before it")
+        if len(set(step.tools)) < len(step.tools):
+            raise Unfit(f"steps.{position}.tools: name each once")
     if not proposal.steps and not proposal.done:
         raise Unfit("no steps, and not done")
     return proposal

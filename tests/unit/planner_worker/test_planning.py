@@ -57,6 +57,8 @@ def test_nothing_left_to_do_is_an_answer() -> None:
         (plan({"kind": "tool", "tools": ["find_order"], "text": "look"}), "steps.0"),
         (plan({"kind": "tool", "tools": ["find_order", "drop_tables"], "text": "look"}), "steps.0"),
         (plan({"kind": "tool", "name": "find_order", "tools": ["find_order", "cancel"], "text": "look"}), "steps.0"),
+        (plan({"kind": "tool", "tools": ["cancel", "cancel"], "text": "look"}), "steps.0.tools: name each once"),
+        (plan({"kind": "program", "tools": ["cancel", "cancel"], "text": "look"}), "steps.0.tools: name each once"),
         (plan(), "no steps"),
         (plan(FIND, confidence=3), "confidence"),
     ],
