@@ -17,6 +17,8 @@ BY_NAME = "dns+"
 """Before a base URL: each address that the DNS has for its name is a replica."""
 
 Kind = Literal["chat", "embeddings", "rerank"]
+Structured = Literal["json_schema", "json_object"]
+"""How an answer's shape is asked for, as OpenAI's `response_format` names it."""
 
 
 class _Part(BaseModel):
@@ -50,6 +52,10 @@ class Pool(_Part):
     )
     kind: Kind = "chat"
     vllm: bool = Field(True, description="vLLM: load is read from /metrics, cache_salt is sent, adapters are loaded")
+    structured: Structured = Field(
+        "json_schema",
+        description="json_object: the replicas hold no answer to a schema; it is told in words, and checked here",
+    )
     api_key_env: str = Field("TANDEM_LLM_API_KEY", description="the variable that holds the replicas' key")
     adapters: dict[str, str] = Field(
         default_factory=dict, description="LoRA adapters that may be asked for: name → folder at the replicas"

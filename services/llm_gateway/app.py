@@ -89,6 +89,7 @@ def pools_of(settings: LlmGatewaySettings) -> Pools | None:
         model=settings.llm_model,
         replicas=(settings.llm_base_url,),
         vllm=False,
+        structured=settings.llm_structured,
         concurrency=settings.llm_concurrency,
         price=Price(tokens_in=settings.llm_micros_in, tokens_out=settings.llm_micros_out),
     )

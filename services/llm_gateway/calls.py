@@ -62,6 +62,7 @@ class Call:
     grant: str = ""
     limit: Cost = FREE
     stream: bool = False
+    told: bool = False  # perhaps the schema is told in the prompt
 
     @property
     def grant_key(self) -> str:
@@ -122,6 +123,8 @@ class Call:
         around = TURN_TOKENS * (len(messages) + 1)
         if tools:
             length, around = length + _length(tools), around + TOOLS_TOKENS
+        if self.told:
+            length += _length(self.schema)
         return length // BYTES_A_TOKEN + around
 
 

@@ -166,6 +166,9 @@ class Chat:
             raise InvalidError(f"pool {call.pool!r} is for {pool.kind}")
         if call.adapter and call.adapter not in pool.adapters:
             raise InvalidError(f"pool {call.pool!r} does not allow adapter {call.adapter!r}")
+        call.told = call.schema is not None and any(
+            each.pool.structured == "json_object" for each in self.chain(call.pool)
+        )
         self.watch()
 
     # One call, whole ---------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from services.llm_gateway.calls import Call, Failed
 from services.llm_gateway.discovery import Discovery, Resolve, resolve
 from services.llm_gateway.replica import Replica, State, read_load
 from services.llm_gateway.routing import Router
+from services.llm_gateway.shapes import in_words
 from services.llm_gateway.upstream import Question, Upstream
 from tandem import telemetry
 from tandem.errors import InvalidError
@@ -81,6 +82,8 @@ class ServedPool:
         if call.stream:
             body["stream"] = True
             body["stream_options"] = {"include_usage": True}
+        if self.pool.structured == "json_object" and call.schema is not None:
+            body |= in_words(body["messages"], call.schema)
         if self.pool.vllm:
             body["cache_salt"] = self._salt(call.tenant)
         more = b"Idempotency-Key: %b\r\n" % _plain(call.grant).encode("ascii") if call.grant else b""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from tandem.model_pools import Structured
 from tandem.settings import Settings
 
 
@@ -25,6 +26,10 @@ class LlmGatewaySettings(Settings):
         description="an OpenAI-compatible API, e.g. http://vllm:8000/v1; none: no chat",
     )
     llm_model: str = Field("", description="the model's name at that API")
+    llm_structured: Structured = Field(
+        "json_schema",
+        description="json_object: it knows no JSON Schema; an answer's shape is told in words, and checked here",
+    )
     llm_api_key: SecretStr = Field(SecretStr(""), description="its key")
     llm_concurrency: int = Field(32, ge=1, le=4_096, description="calls in flight at that API")
     llm_micros_in: int = Field(0, ge=0, description="price of 1,000 tokens in, in millionths of the currency unit")

@@ -13,6 +13,8 @@ from tandem.errors import InvalidError
 
 MAX_COMPILED = 256
 
+IN_WORDS = "Answer with one JSON object of this JSON Schema, and with nothing else:\n"
+
 
 class Shapes:
     """Compiled schemas, the least used forgotten."""
@@ -42,3 +44,14 @@ class Shapes:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return found
+
+
+def in_words(messages: list[dict[str, Any]], schema: dict[str, Any]) -> dict[str, Any]:
+    """What a body says of an answer's shape where the endpoint knows no schemas: it stands at the end of the system prompt."""
+    told = IN_WORDS + json.dumps(schema, ensure_ascii=False)
+    first, *rest = messages
+    if first.get("role") == "system" and isinstance(first.get("content"), str):
+        first = {**first, "content": f"{first['content']}\n\n{told}"}
+    else:
+        first, rest = {"role": "system", "content": told}, messages
+    return {"messages": [first, *rest], "response_format": {"type": "json_object"}}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 
 import pytest
 
 from services.llm_gateway.calls import call_of
 from services.llm_gateway.replica import OPEN_AFTER, State
+from services.llm_gateway.shapes import IN_WORDS
 from tandem.contracts.ticket import Cost
 from tandem.errors import InvalidError, Misshapen, Unavailable
 from tandem.model_pools import Pool, Price
@@ -75,6 +77,35 @@ async def test_an_answer_has_the_shape_that_was_asked_for(text, good):
             with contextlib.nullcontext() if good else pytest.raises(Misshapen, match="shape"):
                 await asking
     assert replica.seen[0][1]["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+TOLD = IN_WORDS + json.dumps(SCHEMA)
+HELLO = {"role": "user", "content": "hello"}
+PARTS = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        (
+            [{"role": "system", "content": "Be brief."}, HELLO],
+            [{"role": "system", "content": f"Be brief.\n\n{TOLD}"}, HELLO],
+        ),
+        ([HELLO], [{"role": "system", "content": TOLD}, HELLO]),
+        ([PARTS, HELLO], [{"role": "system", "content": TOLD}, PARTS, HELLO]),
+    ],
+)
+@pytest.mark.asyncio
+async def test_where_no_schema_is_known_it_is_told_in_words_and_paid_for(messages, told):
+    asked = call(more={"response_format": SHAPE, "messages": messages}, pool="small")
+    question, size = asked.question(), asked.size
+    async with served(pool={"structured": "json_object"}, text='{"n": "one"}') as (chat, [replica]):
+        with pytest.raises(Misshapen):
+            await chat.complete(asked)
+    (_, body), = replica.seen  # fmt: skip
+    assert (body["messages"], body["response_format"]) == (told, {"type": "json_object"})
+    assert asked.question() == question
+    assert asked.size > size
 
 
 @pytest.mark.asyncio
