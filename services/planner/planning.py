@@ -53,12 +53,10 @@ def question(task: MakePlan | Reason, pack: Pack, memory: str = "") -> Question[
         memory=memory,
         conversation=conversation(task.recent),
     )
-    first = isinstance(task, MakePlan)
-    shape, reader = schema(pack, first=first), partial(read, pack=pack, first=first)
     if isinstance(task, MakePlan):
-        return Question(PLAN, inputs, shape, reader)
+        return Question(PLAN, inputs, schema(pack, first=True), partial(read, pack=pack, first=True))
     seen = json.dumps([item.model_dump(mode="json") for item in task.observations], ensure_ascii=False)
-    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), shape, reader)
+    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), schema(pack), partial(read, pack=pack))
 
 
 def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
