@@ -103,7 +103,7 @@ def _rung(
     with asyncio.Runner() as runner:
         gateway = own_gateway(settings)
         try:
-            large = Large(procedures, InProcessLlm(gateway), runner, small or Rules(procedures))
+            large = Large(procedures, InProcessLlm(gateway), runner)
             yield Ladder(small, large) if small else large
         finally:
             runner.run(gateway.close())

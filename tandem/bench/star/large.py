@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tandem.asking import Account, Output, Question, Unfit, ask, typed
-from tandem.bench.star.rungs import Decided, Rung, scripts
+from tandem.bench.star.rungs import Decided, Rules, Rung, scripts
 from tandem.brains.brains import render
 from tandem.brains.state import State
 from tandem.brains.values import Api, Decision, Procedure, Situation, Turn
@@ -42,10 +42,10 @@ STEP = load(Path(__file__).parent, "step", StepInputs)
 
 
 class Large:
-    """Asks a model each time; where its answers cannot be used, the rung below decides, as it does in the services. Raises
+    """Asks a model each time; where its answers cannot be used, the rung below decides, as it does in the services: rules. Raises
     Unavailable when it does not answer: a point left out would be no figure."""
 
-    def __init__(self, procedures: Sequence[Procedure], llm: Llm, runner: asyncio.Runner, below: Rung) -> None:
+    def __init__(self, procedures: Sequence[Procedure], llm: Llm, runner: asyncio.Runner) -> None:
         self._procedures = {one.name: one for one in procedures}
         self._shown = scripts(procedures)
         self._shape = NextStep.model_json_schema()
@@ -53,17 +53,21 @@ class Large:
         self._shape["properties"]["step"] = {"enum": sorted({step.name for one in procedures for step in one.steps})}
         self._llm = llm
         self._runner = runner
-        self._below = below
+        self._rules = Rules(procedures)
         self.apis: Mapping[str, Api] = {one.api.name: one.api for one in procedures}
 
     def decide(self, situation: Situation) -> Decided:
+        return self.instead_of(self._rules.decide(situation), situation)
+
+    def instead_of(self, first: Decided, situation: Situation) -> Decided:
+        """The model's decision; `first` where its answers cannot be used."""
         inputs = StepInputs(procedures=self._shown, today=situation.today, conversation=_conversation(situation))
         question = Question(STEP, inputs, self._shape, self._read)
         said = self._runner.run(ask(self._llm, question, Account(tenant="bench", seconds=SECONDS)))
         if said.outcome == "unavailable":
             raise Unavailable(f"the model gave no step ({SECONDS:.0f} s are allowed): {said.why}")
         if said.value is None:
-            return replace(self._below.decide(situation), cost=said.cost)
+            return replace(first, cost=said.cost)
         return Decided(self._decision(said.value, State(situation)), said.cost, "large")
 
     def fill(self, situation: Situation, api: Api, keys: Sequence[str] | None = None) -> dict[str, str] | None:
@@ -93,14 +97,14 @@ class Large:
 class Ladder:
     """The small models; where they are unsure, the model."""
 
-    def __init__(self, small: Rung, large: Rung) -> None:
+    def __init__(self, small: Rung, large: Large) -> None:
         self._small = small
         self._large = large
         self.apis = small.apis
 
     def decide(self, situation: Situation) -> Decided:
         first = self._small.decide(situation)
-        return first if first.decision.confidence >= SURE else self._large.decide(situation)
+        return first if first.decision.confidence >= SURE else self._large.instead_of(first, situation)
 
     def fill(self, situation: Situation, api: Api, keys: Sequence[str] | None = None) -> dict[str, str] | None:
         return self._small.fill(situation, api, keys)

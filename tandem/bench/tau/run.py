@@ -61,8 +61,9 @@ def model_of(settings: Settings) -> str | None:
     """The name of the model that the platform's settings give it; None without one."""
     own = LlmGatewaySettings(**settings.model_dump(exclude_unset=True))
     pools = pools_of(own)
-    name = pools.first() if pools is not None else None
-    return pools.pools[name].model if pools is not None and name else None
+    if pools is None or (name := pools.first()) is None:
+        return None
+    return pools.pools[name].model
 
 
 async def _by_platform(

@@ -96,7 +96,7 @@ POINT = Point(Situation((WANT, ASKED)), "hotel", "call", "hotel", {"Day": "Frida
 
 def test_a_model_is_asked_and_its_own_call_is_judged(runner: asyncio.Runner) -> None:
     llm = Scripted({**RIGHT, "step": "fly"}, RIGHT)
-    judged = judge(Large(PROCEDURES, llm, runner, Rules(PROCEDURES)), POINT)
+    judged = judge(Large(PROCEDURES, llm, runner), POINT)
     assert judged.ok
     assert judged.own
     assert judged.warm is not None
@@ -111,14 +111,14 @@ def test_a_model_is_asked_and_its_own_call_is_judged(runner: asyncio.Runner) -> 
 def test_where_a_models_answers_cannot_be_used_the_rung_below_decides(runner: asyncio.Runner) -> None:
     wrong = {**RIGHT, "step": "taxi_ask"}
     llm = Scripted(wrong, wrong)
-    judged = judge(Large(PROCEDURES, llm, runner, Rules(PROCEDURES)), POINT)
+    judged = judge(Large(PROCEDURES, llm, runner), POINT)
     assert (judged.rung, judged.decision.step, judged.cost.tokens) == ("rules", "hotel", 140)
     assert "it has hello, hotel_ask, hotel_booked" in str(llm.asked[1].messages[-1])
 
 
 def test_a_model_that_is_away_gives_no_figure(runner: asyncio.Runner) -> None:
     with pytest.raises(Unavailable, match="away"):
-        judge(Large(PROCEDURES, Scripted(), runner, Rules(PROCEDURES)), POINT)
+        judge(Large(PROCEDURES, Scripted(), runner), POINT)
 
 
 class Unsure(Rules):
@@ -129,8 +129,7 @@ class Unsure(Rules):
 
 def test_the_ladder_asks_only_where_the_rung_below_is_unsure(runner: asyncio.Runner) -> None:
     llm = Scripted(RIGHT)
-    unsure = Unsure(PROCEDURES)
-    ladder = Ladder(unsure, Large(PROCEDURES, llm, runner, unsure))
+    ladder = Ladder(Unsure(PROCEDURES), Large(PROCEDURES, llm, runner))
     points = [Point(Situation((WANT,)), "hotel", "close", "hello"), POINT]
     done = Run([judge(ladder, point) for point in points], tickets=2)
     found = figures(done, "dev", ["hotel"])
@@ -138,6 +137,12 @@ def test_the_ladder_asks_only_where_the_rung_below_is_unsure(runner: asyncio.Run
     assert found["next_action_accuracy"] == 1.0
     assert (found["tokens_per_ticket"], found["micros_per_ticket"]) == (35.0, 2.5)
     assert found["decided_by"] == {"large": 0.5, "small": 0.5}
+
+
+def test_what_the_ladder_was_unsure_of_stands_where_the_models_answers_cannot_be_used(runner: asyncio.Runner) -> None:
+    wrong = {**RIGHT, "step": "taxi_ask"}
+    judged = judge(Ladder(Unsure(PROCEDURES), Large(PROCEDURES, Scripted(wrong, wrong), runner)), POINT)
+    assert (judged.rung, judged.decision.step, judged.cost.tokens) == ("small", "hello", 140)
 
 
 def test_without_an_endpoint_every_figure_is_none_with_a_reason(tmp_path: Path) -> None:
