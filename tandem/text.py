@@ -20,6 +20,9 @@ _REFUSES = re.compile(
 _REFUSAL_REACH = 32
 """Characters before a value in which a refusal is meant for it."""
 
+_LETTER = rf"[^\W\d_{CJK}]"
+_BEFORE_LETTER, _AFTER_LETTER = rf"(?<!{_LETTER})", rf"(?!{_LETTER})"
+_BEFORE_DIGIT, _AFTER_DIGIT = r"(?<!\d)(?<!\d[.,])", r"(?!\d|[.,]\d)"
 _VOWEL = re.compile(r"[aeiouy]")
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
 
@@ -44,6 +47,21 @@ def mostly_cjk(text: str) -> bool:
 def refused(text: str, start: int) -> bool:
     """Whether the words right before say that what stands there is not wanted: "anything but", "not on the"."""
     return _REFUSES.search(text, max(0, start - _REFUSAL_REACH), start) is not None
+
+
+def stands_in(value: str, text: str) -> bool:
+    """Whether the text has the value, in any case and spacing, and not as a piece of a longer number or word.
+
+    What a model says that a customer wrote is taken for theirs only then: "1" does not stand in "O-1001", nor "no" in "not".
+    Writing without spaces between words has no such pieces.
+    """
+    wanted, said = (" ".join(each.split()).casefold() for each in (value, text))
+    if not wanted:
+        return False
+    before = _BEFORE_DIGIT if wanted[0].isdigit() else _BEFORE_LETTER if wanted[0].isalpha() else ""
+    after = _AFTER_DIGIT if wanted[-1].isdigit() else _AFTER_LETTER if wanted[-1].isalpha() else ""
+    before, after = ("" if is_cjk(end) else bound for end, bound in ((wanted[0], before), (wanted[-1], after)))
+    return re.search(before + re.escape(wanted) + after, said) is not None
 
 
 def words(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from tandem.contracts.tasks import AssembleCall, CallProposal
 from tandem.packs.model import Pack, Tool
 from tandem.prompts import Data, Inputs, as_written, load
 from tandem.rpc.ports import Llm
+from tandem.text import stands_in
 
 CONFIDENCE = 0.7
 _MASK = re.compile(r"\[\w+\]")  # what the router leaves of a sensitive value
@@ -73,21 +74,16 @@ async def complete(task: AssembleCall, pack: Pack, call: CallProposal, llm: Llm,
 def accept(task: AssembleCall, pack: Pack, call: CallProposal, said: Mapping[str, str]) -> CallProposal:
     """Take of a model's answer what is wanted, written in the conversation and valid; leave the rest."""
     tool = pack.tools[str(call.tool)]
-    written = "\n".join(conversation(task)).lower()
+    written = "\n".join(conversation(task))
     found = Arguments(dict(call.arguments), dict(call.origins))
     for name in sorted({name for group in call.missing for name in group}):
         raw = as_written(said.get(name, ""))
-        if not _is_written(raw, written):
+        if _MASK.fullmatch(raw.strip()) or not stands_in(raw, written):
             continue
         value = coerce(raw, dict(tool.properties.get(name, {})), words_of(slot_of(name, pack, tool)))
         if value is not None:
             found.put(name, value, "customer", CONFIDENCE)
     return proposal(tool, found) if missing(tool, found.values) != call.missing else call
-
-
-def _is_written(value: str, text: str) -> bool:
-    value = value.strip().lower()
-    return bool(value) and value in text and not _MASK.fullmatch(value)
 
 
 def _description(name: str, pack: Pack, tool: Tool) -> str:

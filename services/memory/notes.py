@@ -17,7 +17,7 @@ from tandem.asking import Output, Question, Unfit, typed
 from tandem.contracts.inbox import Noted
 from tandem.packs.links import MASK
 from tandem.prompts import Data, Inputs, as_written, load
-from tandem.text import sentences, terms
+from tandem.text import sentences, stands_in, terms
 
 MAX_SHOWN = 30
 MAX_LINE = 400
@@ -103,7 +103,7 @@ def _noted(fact: Fact, lines: Sequence[Said]) -> Noted:
     value = " ".join(as_written(fact.value).split())
     if line is None or line.who != "customer" or not line.message:
         raise Unfit(f"facts: {fact.name}: line {fact.line} is no line of the customer")
-    if value.casefold() not in " ".join(line.text.split()).casefold():
+    if not stands_in(value, line.text):
         raise Unfit(f"facts: {fact.name}: its value does not stand in line {fact.line}")
     if _HIDDEN.search(value) or _ONLY_DIGITS.fullmatch(value):
         raise Unfit(f"facts: {fact.name}: looks like a code or a number of a document; leave it out")

@@ -18,8 +18,8 @@ from tandem.contracts.tasks import Interpret, Interpretation
 from tandem.contracts.ticket import Choice, Question, TypedValue
 from tandem.contracts.values import Json
 from tandem.packs.model import Pack, Slot
-from tandem.prompts import Data, Inputs, conversation, load
-from tandem.text import is_cjk, terms
+from tandem.prompts import Data, Inputs, as_written, conversation, load
+from tandem.text import is_cjk, stands_in, terms
 
 T = TypeVar("T")
 
@@ -256,10 +256,11 @@ def _schema(task: Interpret) -> dict[str, Any]:
 
 def _written(values: Mapping[str, str], question: Question, text: str) -> dict[str, Json]:
     found: dict[str, Json] = {}
-    for name, value in values.items():
-        if name not in question.slots or not value.strip() or value.strip().lower() not in text.lower():
+    for name, said in values.items():
+        value = as_written(said).strip()
+        if name not in question.slots or not stands_in(value, text):
             raise Unfit(f"values.{name}: not asked for by this question, or not written in the message")
-        found[name] = value.strip()
+        found[name] = value
     if not found:
         raise Unfit("values: the question asks for values, and none is given")
     return found

@@ -11,6 +11,7 @@ from services.planner.decide.draft import Draft
 from tandem.contracts.ticket import Choice, Question, TypedValue, Unread
 from tandem.contracts.values import Json
 from tandem.packs.model import Pack, Slot
+from tandem.text import stands_in
 
 CLEAR_YES_NO = 0.5
 """Confidence from which a recognised yes or no counts."""
@@ -188,8 +189,7 @@ def _names_another(draft: Draft, question: Question) -> bool:
 
 
 def _choice(question: Question, text: str, values: tuple[TypedValue, ...]) -> Match:
-    lowered = text.lower()
-    named = [c for c in question.choices if c.id.lower() in lowered or c.label.lower() in lowered]
+    named = [c for c in question.choices if stands_in(c.id, text) or stands_in(c.label, text)]
     if len(named) == 1:
         return Match("answer", question, choice=named[0])
     for value in values if len(text.split()) <= _SHORT_ANSWER else ():

@@ -114,6 +114,16 @@ def test_a_choice_and_an_approval() -> None:
     assert world.last == "Cancelled O-2."
 
 
+@pytest.mark.parametrize(("text", "chosen"), [("O-12", "O-12"), ("the order O-1, please", "O-1"), ("o-1", "O-1")])
+def test_an_option_is_named_by_its_whole_id(text: str, chosen: str) -> None:
+    world = World()
+    world.say("cancel", "cancel")
+    world.result({"orders": [{"id": "O-1"}, {"id": "O-12"}]})
+    world.say(text)
+    world.approve()
+    assert world.calls[-1].arguments == {"id": chosen}
+
+
 @pytest.mark.parametrize("wrong", [{"effect": "other"}, {"arguments_hash": "other"}, {"approval": "other"}])
 def test_an_approval_of_something_else_is_refused(wrong: dict[str, str]) -> None:
     world = World()

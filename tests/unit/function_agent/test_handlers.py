@@ -106,28 +106,27 @@ async def test_unknown_tools_are_refused(packs: Packs) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
-    ("answer", "arguments", "rung"),
+    ("answer", "arguments", "asked"),
     [
-        ('{"title": "Blue Moon"}', {"title": "Blue Moon"}, "large"),
-        ('{"title": "Red Moon"}', {}, "rule"),  # not written by the customer
-        ('{"title": "[code]"}', {}, "rule"),  # what a mask left
-        ('{"title": 7}', {}, "rule"),
-        ("certainly! here it is", {}, "rule"),
-        ('["Blue Moon"]', {}, "rule"),
-        (None, {}, "rule"),
+        ('{"title": "Blue Moon"}', {"title": "Blue Moon"}, 1),
+        ('{"title": "Red Moon"}', {}, 1),  # not written by the customer
+        ('{"title": "Moo"}', {}, 1),  # a piece of a word
+        ('{"title": "[code]"}', {}, 1),  # what a mask left
+        ('{"title": 7}', {}, 2),  # what is no object of texts is sent back once
+        ("certainly! here it is", {}, 2),
+        ('["Blue Moon"]', {}, 2),
+        (None, {}, 0),
     ],
 )
 async def test_a_model_adds_only_what_was_written(
-    packs: Packs, answer: str | None, arguments: dict[str, str], rung: str
+    packs: Packs, answer: str | None, arguments: dict[str, str], asked: int
 ) -> None:
     llm = FakeLlm(text=answer)
-    call, used, cost = await run(packs, task("find_order", said="it is called blue Moon [code]"), llm)
-    wanted = {"title": "Blue Moon"} if arguments else {}
-    assert (call.arguments, used) == (wanted, rung)
+    call, rung, cost = await run(packs, task("find_order", said="it is called blue Moon [code]"), llm)
+    assert (call.arguments, rung) == (arguments, "large" if arguments else "rule")
     assert bool(call.missing) is not bool(arguments)
-    asked = len(llm.asked) if answer else 0  # what is no object of texts is sent back once
-    assert asked == (0 if answer is None else 1 if 'Moon"}' in answer or "[code]" in answer else 2)
     assert cost == Cost(calls=asked, tokens=10 * asked)
+    assert len(llm.asked) == (1 if answer is None else asked)
 
 
 @pytest.mark.asyncio

@@ -44,6 +44,7 @@ def test_a_fact_is_kept_with_its_source_and_its_end() -> None:
         (note("The customer said the code is ••• there."), "hidden"),
         (note("x" * 700), "summary"),
         (note(SUMMARY, {**REGION, "value": "Berlin"}), "does not stand in line 1"),
+        (note(SUMMARY, {**REGION, "value": "frank"}), "does not stand in line 1"),
         (note(SUMMARY, {**REGION, "line": 3}), "does not stand in line 3"),
         (note(SUMMARY, {**REGION, "line": 9}), "no line of the customer"),
         (note(SUMMARY, {**REGION, "line": 4, "value": "snapshot"}), "no line of the customer"),

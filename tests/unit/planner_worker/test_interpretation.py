@@ -136,11 +136,17 @@ SLOTS = interpret_task("it is the blue O-7", question("slots", slots=("order",))
     [
         (SLOTS, said(values={"order": "O-7"}), ("answer", {"order": "O-7"}, None)),
         (SLOTS, said(values={"order": "O-8"}), ("unsure", {}, None)),  # not written
+        (SLOTS, said(values={"order": "lu"}), ("unsure", {}, None)),  # a piece of a word
         (SLOTS, said(values={"code": "blue"}), ("unsure", {}, None)),  # not asked
         (SLOTS, said(question=2, values={"order": "O-7"}), ("unsure", {}, None)),
         (SLOTS, said(question=True, values={"order": "O-7"}), ("unsure", {}, None)),
         (SLOTS, '{"kind": "other", "confidence": 0.9}', ("other", {}, None)),
         (SLOTS, "I think it is O-7", ("unsure", {}, None)),
+        (
+            interpret_task("it is <O-7>", question("slots", slots=("order",))),
+            said(values={"order": "‹O-7›"}),
+            ("answer", {"order": "<O-7>"}, None),
+        ),  # as it was shown
         (interpret_task("well", CHOOSE), said(choice=2), ("answer", {}, "mb-2")),
         (interpret_task("well", CHOOSE), said(choice=0), ("unsure", {}, None)),
         (
