@@ -53,10 +53,12 @@ def question(task: MakePlan | Reason, pack: Pack, memory: str = "") -> Question[
         memory=memory,
         conversation=conversation(task.recent),
     )
+    shape = schema(pack, first=isinstance(task, MakePlan))
+    answer = partial(read, pack=pack, shape=shape)
     if isinstance(task, MakePlan):
-        return Question(PLAN, inputs, schema(pack, first=True), partial(read, pack=pack, first=True))
+        return Question(PLAN, inputs, shape, answer)
     seen = json.dumps([item.model_dump(mode="json") for item in task.observations], ensure_ascii=False)
-    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), schema(pack), partial(read, pack=pack))
+    return Question(REASON, ReasonInputs(**dict(inputs), observations=seen), shape, answer)
 
 
 def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
@@ -85,11 +87,11 @@ def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
     }
 
 
-def read(text: str, pack: Pack, *, first: bool = False) -> PlanProposal:
-    """A model's answer as a proposal. Raises Unfit for one mistake in it."""
+def read(text: str, pack: Pack, shape: dict[str, Any]) -> PlanProposal:
+    """A model's answer as a proposal. `shape`: the schema that it was asked for by. Raises Unfit for one mistake in it."""
     try:
         said = json.loads(text)
-        wrong = next(Draft202012Validator(schema(pack, first=first), offline=True).iter_errors(said), None)
+        wrong = next(Draft202012Validator(shape, offline=True).iter_errors(said), None)
     except ValueError as error:
         raise Unfit(f"not JSON: {error}") from error
     if wrong is not None:

@@ -24,19 +24,23 @@ def plan(*steps: dict[str, Any], **fields: Any) -> str:
     return json.dumps({"steps": steps, "reason": "because", "confidence": 0.7, **fields})
 
 
+def take(text: str, *, first: bool = False) -> PlanProposal:
+    return read(text, PACK, schema(PACK, first=first))
+
+
 def test_a_plan_of_the_catalogue_is_taken() -> None:
-    proposal = read(plan(FIND, {"kind": "ask", "text": "Which?", "slots": ["order"]}, REPLY), PACK)
+    proposal = take(plan(FIND, {"kind": "ask", "text": "Which?", "slots": ["order"]}, REPLY))
     assert [step.kind for step in proposal.steps] == ["tool", "ask", "reply"]
     assert proposal.steps[2].needs == (0,)
     assert proposal.confidence == 0.7
-    (choice,) = read(plan({"kind": "tool", "tools": ["find_order", "cancel"], "text": "end it"}), PACK).steps
+    (choice,) = take(plan({"kind": "tool", "tools": ["find_order", "cancel"], "text": "end it"})).steps
     assert (choice.tools, choice.text) == (("find_order", "cancel"), "end it")
 
 
 def test_nothing_left_to_do_is_an_answer() -> None:
-    assert read(plan(done=True), PACK) == PlanProposal(done=True, reason="because", confidence=0.7)
+    assert take(plan(done=True)) == PlanProposal(done=True, reason="because", confidence=0.7)
     with pytest.raises(Unfit, match="steps"):
-        read(plan(done=True), PACK, first=True)
+        take(plan(done=True), first=True)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_nothing_left_to_do_is_an_answer() -> None:
 )
 def test_one_mistake_and_there_is_no_plan(text: str, why: str) -> None:
     with pytest.raises(Unfit, match=re.escape(why)):
-        read(text, PACK)
+        take(text)
 
 
 def request(task: MakePlan | Reason) -> ChatRequest:
