@@ -6,10 +6,9 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-import jsonschema_rs
-
 from services.llm_gateway.calls import WrongShape
 from tandem.errors import InvalidError
+from tandem.shape import Shape
 
 MAX_COMPILED = 256
 
@@ -20,7 +19,7 @@ class Shapes:
     """Compiled schemas, the least used forgotten."""
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[str, jsonschema_rs.Draft202012Validator] = OrderedDict()
+        self._compiled: OrderedDict[str, Shape] = OrderedDict()
 
     def check(self, text: str, schema: dict[str, Any]) -> None:
         """Raises WrongShape if the text is no JSON of that shape; InvalidError if the schema is none."""
@@ -28,15 +27,16 @@ class Shapes:
             found = json.loads(text)
         except ValueError as error:
             raise WrongShape("the model's answer is not JSON") from error
-        if not self._validator(schema).is_valid(found):
-            raise WrongShape("the model's answer has not the shape it was asked for")
+        fault = self._shape(schema).departure(found)
+        if fault is not None:
+            raise WrongShape(f"the model's answer has not the shape it was asked for: {fault}")
 
-    def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    def _shape(self, schema: dict[str, Any]) -> Shape:
         key = json.dumps(schema, sort_keys=True)
         found = self._compiled.get(key)
         if found is None:
             try:
-                found = jsonschema_rs.Draft202012Validator(schema, offline=True)
+                found = Shape(schema)
             except ValueError as error:
                 raise InvalidError(f"the schema is no JSON Schema: {error}") from error
             self._compiled[key] = found

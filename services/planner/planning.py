@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jsonschema_rs import Draft202012Validator
-
 from tandem.asking import Question, Unfit
 from tandem.contracts.tasks import MakePlan, PlanProposal, Reason
 from tandem.packs.model import Pack, Tool
 from tandem.prompts import Data, Inputs, conversation, known, load
+from tandem.shape import Shape
 
 MAX_STEPS = 12
 MAX_TOOLS = 8
@@ -54,7 +53,7 @@ def question(task: MakePlan | Reason, pack: Pack, memory: str = "") -> Question[
         conversation=conversation(task.recent),
     )
     shape = schema(pack, first=isinstance(task, MakePlan))
-    answer = partial(read, pack=pack, shape=shape)
+    answer = partial(read, shape=shape)
     if isinstance(task, MakePlan):
         return Question(PLAN, inputs, shape, answer)
     seen = json.dumps([item.model_dump(mode="json") for item in task.observations], ensure_ascii=False)
@@ -87,16 +86,15 @@ def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
     }
 
 
-def read(text: str, pack: Pack, shape: dict[str, Any]) -> PlanProposal:
+def read(text: str, shape: Mapping[str, Any]) -> PlanProposal:
     """A model's answer as a proposal. `shape`: the schema that it was asked for by. Raises Unfit for one mistake in it."""
     try:
         said = json.loads(text)
-        wrong = next(Draft202012Validator(shape, offline=True).iter_errors(said), None)
     except ValueError as error:
         raise Unfit(f"not JSON: {error}") from error
-    if wrong is not None:
-        where = ".".join(map(str, wrong.instance_path)) or "answer"
-        raise Unfit(f"{where}: {_told(wrong, pack)}")
+    fault = Shape(shape).departure(said)
+    if fault is not None:
+        raise Unfit(fault)
     proposal = PlanProposal.model_validate(said)
     for position, step in enumerate(proposal.steps):
         if any(need >= position for need in step.needs):
@@ -111,14 +109,6 @@ def read(text: str, pack: Pack, shape: dict[str, Any]) -> PlanProposal:
 def refused(why: str) -> PlanProposal:
     """No plan: a person decides."""
     return PlanProposal(reason=f"no plan by a model: {why}"[:500])
-
-
-def _told(wrong: Any, pack: Pack) -> str:
-    """A step that is none of the catalogue's fails all its alternatives; which name is not in it says more."""
-    said = wrong.instance if isinstance(wrong.instance, dict) else {}
-    if said.get("kind") == "tool" and said.get("name") not in pack.tools:
-        return "there is no tool of this name in the catalogue"
-    return str(wrong.message)[:300]
 
 
 def _step(kind: str, **fields: dict[str, Any]) -> dict[str, Any]:

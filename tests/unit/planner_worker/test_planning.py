@@ -25,7 +25,7 @@ def plan(*steps: dict[str, Any], **fields: Any) -> str:
 
 
 def take(text: str, *, first: bool = False) -> PlanProposal:
-    return read(text, PACK, schema(PACK, first=first))
+    return read(text, schema(PACK, first=first))
 
 
 def test_a_plan_of_the_catalogue_is_taken() -> None:
@@ -47,8 +47,8 @@ def test_nothing_left_to_do_is_an_answer() -> None:
     ("text", "why"),
     [
         ("no json", "not JSON"),
-        ("[1]", "is not of type"),
-        (plan({**FIND, "name": "drop_tables"}), "steps.0: there is no tool of this name"),
+        ("[1]", "it is not of type"),
+        (plan({**FIND, "name": "drop_tables"}), "steps.0: none of what it may be"),
         (plan({**FIND, "arguments": {"colour": "red"}}), "steps.0"),
         (plan({"kind": "tool", "name": "cancel", "arguments": {"n": "many"}}), "steps.0"),
         (plan({"kind": "agent", "name": "executor"}), "steps.0"),
