@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from enum import IntEnum
 from yarl import URL
 
 from services.llm_gateway.wire import Place
+from tandem.text import one_line
+
+logger = logging.getLogger(__name__)
 
 OPEN_AFTER = 3
 """Failures in a row that open the breaker."""
@@ -138,8 +142,23 @@ class Replica:
     def end(self) -> None:
         self.in_flight -= 1
 
+    def succeeded(self) -> None:
+        """A call ended well."""
+        if self.breaker.state is not State.CLOSED:
+            logger.warning("a model's replica serves again: %s", self.base)
+        self.breaker.succeeded()
+
+    def failed(self, why: Exception) -> None:
+        """A call ended badly, by the replica's fault."""
+        closed = self.breaker.state is State.CLOSED
+        self.breaker.failed()
+        if closed and self.breaker.state is not State.CLOSED:
+            logger.warning("a model's replica is left alone: %s", one_line(why, 300))
+
     def fall_silent(self) -> None:
         """Nobody goes on waiting for it. What it had loaded may be gone when it is back."""
+        if not self.silent:
+            logger.warning("a model's replica does not answer /metrics: %s", self.base)
         self.silent = True
         self.adapters.clear()
         now = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from tandem import telemetry
 from tandem.errors import InvalidError
 from tandem.model_pools import Pool
 from tandem.telemetry import names
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 POLL_TIMEOUT_S = 1.0
@@ -154,6 +157,8 @@ class ServedPool:
             if replica.missed >= SILENT_AFTER:
                 replica.fall_silent()
             return
+        if replica.silent:
+            logger.warning("a model's replica answers /metrics again: %s", replica.base)
         replica.missed = 0
         replica.silent = False
         if status == 200:

@@ -36,9 +36,9 @@ class Lease:
         replica = self.opened.replica
         replica.end()
         if error is None:
-            replica.breaker.succeeded()
+            replica.succeeded()
         elif isinstance(error, Failed) and error.fault:
-            replica.breaker.failed()
+            replica.failed(error)
             telemetry.count(names.MODEL_FAILURES, self.pool.name, error.outcome)
         else:
             replica.breaker.left()
@@ -148,7 +148,7 @@ class Serving:
             if isinstance(error, Failed) and error.wait_s is not None:
                 replica.asked_to_wait(error.wait_s)
             if isinstance(error, Failed) and error.fault:
-                replica.breaker.failed()
+                replica.failed(error)
             else:
                 replica.breaker.left()
             raise

@@ -18,6 +18,7 @@ from services.llm_gateway.replica import Replica
 from services.llm_gateway.sse import Events
 from services.llm_gateway.wire import READ_BYTES, Answer, Connector, Place, post
 from tandem.errors import InvalidError
+from tandem.text import one_line
 
 MAX_CONNECTIONS = 4_096
 CONNECT_S = 2.0
@@ -196,7 +197,17 @@ async def _check_status(where: str, response: Answer | aiohttp.ClientResponse) -
         if "context length" in told:  # the next pool may take more
             raise Failed("too_long", f"{where}: {told[:200]}", fault=False)
         raise InvalidError(f"{where} refuses the request: {told[:200]}")
-    raise Failed(f"http_{status // 100}xx", f"{where}: HTTP {status}")
+    raise Failed(f"http_{status // 100}xx", f"{where}: HTTP {status}{await _about(status, response)}")
+
+
+async def _about(status: int, response: Answer | aiohttp.ClientResponse) -> str:
+    """What an operator needs who has set a wrong key, name or address. A refusal of a key may repeat the key: it is not told."""
+    if status in (401, 403):
+        return ", is its key right?"
+    if status != 404:
+        return ""
+    told = one_line((await response.content.read(2_000)).decode("utf-8", "replace"))
+    return f", are its address and the model's name right? It says: {told}"
 
 
 async def _whole(response: Answer | aiohttp.ClientResponse) -> bytes:

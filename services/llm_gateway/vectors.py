@@ -92,13 +92,13 @@ class Encoders:
         except Failed as error:
             outcome = error.outcome
             if error.fault:
-                replica.breaker.failed()
+                replica.failed(error)
             if error.wait_s is not None:
                 replica.asked_to_wait(error.wait_s)
             telemetry.count(names.MODEL_FAILURES, pool.name, error.outcome)
             raise
         else:
-            replica.breaker.succeeded()
+            replica.succeeded()
             return found
         finally:
             if outcome != "ok":

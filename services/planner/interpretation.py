@@ -218,7 +218,8 @@ def read(text: str, task: Interpret) -> Interpretation:
     sure = min(0.85, said.confidence)
     if said.kind != "answer":
         return Interpretation(kind="other", confidence=sure) if said.kind == "other" else UNSURE
-    asked = _numbered(task.questions, said.question, "question")
+    alone = 1 if len(task.questions) == 1 else None
+    asked = _numbered(task.questions, said.question or alone, "question")
     if asked.kind == "slots":
         return Interpretation(
             kind="answer", question=asked.id, values=_written(said.values, asked, task.text), confidence=sure
@@ -239,18 +240,20 @@ def _shown(number: int, question: Question, pack: Pack) -> str:
 
 
 def _schema(task: Interpret) -> dict[str, Any]:
-    """The answer's shape, with these questions' numbers and slots."""
+    """The answer's shape, with these questions' numbers, slots and options. Of one question alone the number may be left out."""
     shape = Meant.model_json_schema()
     slots = sorted({name for question in task.questions for name in question.slots})
+    options = max(len(question.choices) for question in task.questions)
+    values = {name: {"type": "string"} for name in slots}
     shape["properties"] |= {
         "question": {"type": "integer", "minimum": 1, "maximum": len(task.questions)},
-        "choice": {"type": "integer", "minimum": 1},
-        "values": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {name: {"type": "string"} for name in slots},
-        },
+        "choice": {"type": "integer", "minimum": 1, "maximum": options},
+        "values": {"type": "object", "additionalProperties": False, "properties": values},
     }
+    if not options:
+        del shape["properties"]["choice"]
+    if len(task.questions) > 1:
+        shape["required"] = [*shape["required"], "question"]
     return shape
 
 

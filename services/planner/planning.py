@@ -18,6 +18,7 @@ MAX_STEPS = 12
 MAX_TOOLS = 8
 """That one program may call, or one step choose from."""
 
+DONE = "done"
 AGENTS = {"rag_agent": "answers a question from the business's documents"}
 
 HERE = Path(__file__).parent
@@ -61,7 +62,8 @@ def question(task: MakePlan | Reason, pack: Pack, memory: str = "") -> Question[
 
 
 def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
-    """The shape of a proposal over this pack's catalogue. The first one has a step: a small model's shortest answer is none."""
+    """The shape of a proposal over this pack's catalogue: never without a step, a small model's shortest answer. That nothing is
+    left to do is a step too, in all but the first."""
     kinds: list[dict[str, Any]] = [
         _step("tool", name={"const": tool.name}, arguments=_open(tool)) for tool in pack.tools.values()
     ]
@@ -73,13 +75,14 @@ def schema(pack: Pack, *, first: bool = False) -> dict[str, Any]:
         kinds.append(_step("program", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 1}))
         kinds.append(_step("tool", text={"type": "string", "minLength": 1}, tools={**of, "minItems": 2}))
     kinds += [_step("reply", text={"type": "string", "minLength": 1}), _step("handover")]
+    if not first:
+        kinds.append(_step(DONE))
     return {
         "type": "object",
         "additionalProperties": False,
         "required": ["steps", "reason", "confidence"],
         "properties": {
-            "steps": {"type": "array", "minItems": int(first), "maxItems": MAX_STEPS, "items": {"anyOf": kinds}},
-            "done": {"type": "boolean"},
+            "steps": {"type": "array", "minItems": 1, "maxItems": MAX_STEPS, "items": {"anyOf": kinds}},
             "reason": {"type": "string"},
             "confidence": {"type": "number", "minimum": 0, "maximum": 1},
         },
@@ -95,14 +98,15 @@ def read(text: str, shape: Mapping[str, Any]) -> PlanProposal:
     fault = Shape(shape).departure(said)
     if fault is not None:
         raise Unfit(fault)
-    proposal = PlanProposal.model_validate(said)
+    done = any(step["kind"] == DONE for step in said["steps"])
+    if done and len(said["steps"]) > 1:
+        raise Unfit("steps: done stands alone")
+    proposal = PlanProposal.model_validate({**said, "steps": () if done else said["steps"], "done": done})
     for position, step in enumerate(proposal.steps):
         if any(need >= position for need in step.needs):
             raise Unfit(f"steps.{position}.needs: a step can only need those before it")
         if len(set(step.tools)) < len(step.tools):
             raise Unfit(f"steps.{position}.tools: name each once")
-    if not proposal.steps and not proposal.done:
-        raise Unfit("no steps, and not done")
     return proposal
 
 

@@ -170,6 +170,8 @@ def read(text: str, question: str, ranked: Sequence[Ranked], told: str = "") -> 
     """The model's answer, if what it cites was given to it and says it. `told`: what the model alone is told. Raises Unfit."""
     said = typed(Grounded)(text)
     if not said.supported:
+        if said.text.strip():  # a small model may well write the answer and deny it
+            raise Unfit("supported: false has an empty text; if a passage answers the question, say true and cite it")
         return Answer()
     written, cited = as_written(said.text).strip(), _cited(said.citations, ranked)
     if not written:

@@ -123,8 +123,8 @@ def _plan(said: str, wrong: bool) -> dict[str, Any]:
     if wrong:
         tool = {"kind": "tool", "name": "open_port", "arguments": {"instance_id": "i-7f3a9c21", "port": 22}}
     told = {"kind": "reply", "text": "I have looked at it for you.", "needs": [0]}
-    done = "<observations>" in said
-    return {"steps": [] if done else [tool, told], "done": done, "reason": "as asked", "confidence": 0.9}
+    steps = [{"kind": "done"}] if "<observations>" in said else [tool, told]
+    return {"steps": steps, "reason": "as asked", "confidence": 0.9}
 
 
 def _grounded(said: str) -> dict[str, Any]:

@@ -57,6 +57,21 @@ def test_every_service_is_a_workload() -> None:
     assert kinds["planner-worker"] == "Deployment"
 
 
+_NAMED = re.compile(r"kubectl .* (deploy|statefulset)/([\w-]+)(?= |$)", re.MULTILINE)
+
+
+def test_the_docs_commands_name_workloads_that_there_are() -> None:
+    there = {(found["kind"], found["metadata"]["name"]) for found in workloads(rendered("prod"))}
+    kinds = {"deploy": "Deployment", "statefulset": "StatefulSet"}
+    named = {
+        (kinds[kind], name)
+        for page in (ROOT / "docs").glob("*.md")
+        for kind, name in _NAMED.findall(page.read_text(encoding="utf-8"))
+    }
+    assert ("Deployment", "llm-gateway") in named
+    assert named <= there
+
+
 def test_a_file_is_written_only_where_it_belongs(tmp_path: Path) -> None:
     assert {str(path.relative_to(tmp_path / render.FOLDER)) for path in render.write(tmp_path)} == set(FILES)
 

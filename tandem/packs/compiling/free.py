@@ -35,15 +35,18 @@ class FlowInputs(Inputs):
 FLOW = load(Path(__file__).parent, "flow", FlowInputs)
 
 
+ID = r"^[a-z][a-z0-9_]{0,63}$"
+
+
 class DraftEdge(Output):
-    to: str
+    to: str = Field(pattern=ID)
     when: str | None = None
 
 
 class DraftNode(Output):
     """A node as a model writes it."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    id: str = Field(pattern=ID)
     sentence: int
     slots: tuple[str, ...] = ()
     any_of: bool = False
@@ -65,7 +68,7 @@ class DraftNode(Output):
 class DraftFlow(Output):
     """A flow as a model writes it."""
 
-    start: str
+    start: str = Field(pattern=ID)
     nodes: list[DraftNode] = Field(min_length=1, max_length=60)
 
 
@@ -75,13 +78,27 @@ async def compile_free(pack: Pack, source: Source, llm: Llm) -> Verdict:
     Raises Unavailable when nothing can serve, InvalidError when the second answer cannot be released either.
     """
     inputs = FlowInputs(catalogue=_catalogue(pack), languages=", ".join(pack.languages), procedure=_lines(source))
-    question = Question(FLOW, inputs, DraftFlow.model_json_schema(), partial(_read, pack, source))
+    question = Question(FLOW, inputs, _schema(pack, source), partial(_read, pack, source))
     said = await ask(llm, question, Account(tenant=pack.name, seconds=SECONDS))
     if said.value is not None:
         return said.value
     if said.outcome == "unavailable":
         raise Unavailable(said.why)
     raise InvalidError(f"the model's answer cannot be released: {said.why}")
+
+
+def _schema(pack: Pack, source: Source) -> dict[str, Any]:
+    """The flow's shape, with the names that this pack has and this procedure's sentences."""
+    shape = DraftFlow.model_json_schema()
+    texts = {language: {"type": "string"} for language in pack.languages}
+    shape["$defs"]["DraftNode"]["properties"] |= {
+        "sentence": {"enum": sorted(source.sentences)},
+        "slots": {"type": "array", "items": {"enum": sorted(pack.slots)}} if pack.slots else {"maxItems": 0},
+        "tool": {"enum": [*sorted(pack.tools), None]},
+        "skill_group": {"enum": [*pack.skill_groups, None]},
+        "text": {"type": "object", "additionalProperties": False, "properties": texts},
+    }
+    return shape
 
 
 def _read(pack: Pack, source: Source, answer: str) -> Verdict:

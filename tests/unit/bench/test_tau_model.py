@@ -35,8 +35,8 @@ def said(asked: dict[str, Any]) -> str:
         {"kind": "tool", "needs": [0], **CANCEL},
         {"kind": "reply", "needs": [1], "text": "Your order is cancelled; 20.0 is back on your gift card."},
     ]
-    done = "observations" in last
-    return json.dumps({"steps": [] if done else steps, "done": done, "reason": "as asked", "confidence": 0.9})
+    steps = [{"kind": "done"}] if "observations" in last else steps
+    return json.dumps({"steps": steps, "reason": "as asked", "confidence": 0.9})
 
 
 @pytest_asyncio.fixture

@@ -14,8 +14,8 @@ BLOCK = 16
 
 
 class StubReplica:
-    """`does`: what each next call meets, in turn: answer, busy, hang, fail, cut, garbage, shape, refuse, long, gone. When it is
-    empty, calls are answered."""
+    """`does`: what each next call meets, in turn: answer, busy, hang, fail, cut, garbage, shape, refuse, long, gone, unknown,
+    key. When it is empty, calls are answered."""
 
     def __init__(self, *, text="hello", tokens=5, delay_s=0.0, first_s=0.0, blocks=100_000):
         self.text = text
@@ -93,6 +93,10 @@ class StubReplica:
                 raise web.HTTPBadRequest(text="This model's maximum context length is 8192 tokens.")
             case "refuse":
                 raise web.HTTPBadRequest(text="bad schema")
+            case "unknown":
+                raise web.HTTPNotFound(text='{"error": "The model `m`\ndoes not exist."}')
+            case "key":
+                raise web.HTTPUnauthorized(text="sk-secret is not a key")
             case "gone":
                 request.transport.abort()
                 await asyncio.sleep(0)

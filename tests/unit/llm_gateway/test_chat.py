@@ -146,6 +146,29 @@ async def test_trouble_has_a_type(fault, retry_after, error):
         assert len(replica.seen) == 1
 
 
+UNKNOWN = (
+    """HTTP 404, are its address and the model's name right? It says: {"error": "The model `m` does not exist."}"""
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "told"),
+    [
+        ("unknown", "http_4xx", UNKNOWN),
+        ("key", "http_4xx", "HTTP 401, is its key right?"),
+        ("fail", "http_5xx", "HTTP 500"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_an_operator_is_told_once_why_a_replica_is_left_alone(fault, outcome, told, caplog):
+    async with served() as (chat, [stub]):
+        for _ in range(OPEN_AFTER + 1):
+            stub.does.append(fault)
+            with pytest.raises(Unavailable):
+                await chat.complete(call())
+    assert caplog.messages == [f"a model's replica is left alone: {outcome}: {stub.url}: {told}"]
+
+
 @pytest.mark.parametrize("retry_after", ["", "Wed, 21 Oct 2015 07:28:00 GMT"])
 @pytest.mark.asyncio
 async def test_a_full_replica_that_does_not_say_for_how_long_is_asked_again_soon_and_not_blamed(retry_after):

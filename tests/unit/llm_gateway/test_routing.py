@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from services.llm_gateway.calls import Failed
 from services.llm_gateway.replica import OPEN_AFTER, Breaker, Replica, State, read_load
 from services.llm_gateway.routing import BOUND, Router, affinity
 from tests.unit.llm_gateway.replicas import StubReplica
@@ -130,6 +131,22 @@ def test_a_breaker_opens_lets_one_through_and_closes():
     breaker.started()
     breaker.succeeded()
     assert (breaker.state, breaker.allows()) == (State.CLOSED, True)
+
+
+def test_a_replica_says_once_that_it_is_out_and_once_that_it_is_back(caplog):
+    now = [0.0]
+    replica = Replica("http://replica/v1", 0, lambda: now[0])
+    for _ in range(2):
+        for _ in range(OPEN_AFTER + 2):
+            replica.start()
+            replica.failed(Failed("http_5xx", "out of\nmemory"))
+        now[0] += 60.0
+        for _ in range(2):
+            replica.start()
+            replica.succeeded()
+    out = "a model's replica is left alone: http_5xx: out of memory"
+    back = "a model's replica serves again: http://replica/v1"
+    assert [record.message for record in caplog.records] == [out, back, out, back]
 
 
 @pytest.mark.asyncio

@@ -14,6 +14,7 @@ from tandem.packs.compiling.free import compile_free
 from tandem.packs.files import parse_yaml
 from tandem.packs.model import Pack
 from tandem.rpc.ports import ChatRequest, ChatResponse, Llm
+from tandem.shape import Shape
 
 CLOUD = Path(__file__).parents[3] / "packs" / "cloud_support"
 SOURCE = Source("order", "refund", {1: "Find out <which> order they mean.", 2: "Tell them what it is."}, "")
@@ -72,6 +73,18 @@ async def test_an_answer_becomes_a_flow_with_the_sentences_hashes(pack: Pack) ->
     words = request.messages[0]
     assert isinstance(words, tuple)
     assert "‹which›" in words[1]
+
+
+@pytest.mark.asyncio
+async def test_a_model_is_asked_for_names_that_the_pack_has(pack: Pack) -> None:
+    scripted, model = llm(GOOD)
+    await compile_free(pack, SOURCE, model)
+    (request,) = scripted.asked
+    assert request.schema is not None
+    shape = Shape(request.schema)
+    assert shape.departure(GOOD) is None
+    for change in ({"tool": "drop_tables"}, {"slots": ["moon"]}, {"sentence": 3}, {"text": {"fr": "Oui"}}):
+        assert shape.departure(broken(**change)) is not None
 
 
 def broken(**change: object) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.planner.handlers import interpret
 from services.planner.interpretation import UNSURE, by_rule, read, yes_or_no
+from services.planner.interpretation import question as prompted
 from tandem.asking import Unfit
 from tandem.contracts.tasks import Interpret, Interpretation
 from tandem.contracts.ticket import Cost, Route
@@ -129,6 +130,7 @@ def said(**fields: Any) -> str:
 
 
 SLOTS = interpret_task("it is the blue O-7", question("slots", slots=("order",)))
+TWO_ASKED = interpret_task("O-7", question(), question("slots", slots=("order",), id="q2"))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,9 @@ SLOTS = interpret_task("it is the blue O-7", question("slots", slots=("order",))
         (SLOTS, said(values={"order": "lu"}), ("unsure", {}, None)),  # a piece of a word
         (SLOTS, said(values={"code": "blue"}), ("unsure", {}, None)),  # not asked
         (SLOTS, said(question=2, values={"order": "O-7"}), ("unsure", {}, None)),
+        (SLOTS, said(question=None, values={"order": "O-7"}), ("answer", {"order": "O-7"}, None)),  # there is but one
+        (TWO_ASKED, said(question=None, values={"order": "O-7"}), ("unsure", {}, None)),
+        (TWO_ASKED, said(question=2, values={"order": "O-7"}), ("answer", {"order": "O-7"}, None)),
         (SLOTS, said(question=True, values={"order": "O-7"}), ("unsure", {}, None)),
         (SLOTS, '{"kind": "other", "confidence": 0.9}', ("other", {}, None)),
         (SLOTS, "I think it is O-7", ("unsure", {}, None)),
@@ -162,6 +167,20 @@ def test_a_models_answer_is_checked(
     found = accept(task, text)
     assert (found.kind, found.values, found.choice) == expected
     assert found.yes is None
+
+
+@pytest.mark.parametrize(
+    ("task", "choice", "required"),
+    [
+        (SLOTS, None, {"kind", "confidence"}),
+        (interpret_task("well", CHOOSE), 3, {"kind", "confidence"}),
+        (TWO_ASKED, None, {"kind", "confidence", "question"}),
+    ],
+)
+def test_a_model_is_asked_for_what_the_questions_have(task: Interpret, choice: int | None, required: set[str]) -> None:
+    shape = prompted(task, PACK).schema
+    assert shape["properties"].get("choice", {}).get("maximum") == choice
+    assert set(shape["required"]) == required
 
 
 @given(st.text(max_size=300))

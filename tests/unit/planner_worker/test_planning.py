@@ -17,6 +17,7 @@ from tandem.rpc.ports import ChatRequest
 from tests.unit.planner_worker.worker import BASE, PACK, FakeLlm, FakeMemory, FakePacks
 
 FIND = {"kind": "tool", "name": "find_order", "arguments": {"order": "O-1"}}
+DONE = {"kind": "done"}
 REPLY = {"kind": "reply", "text": "Here it is.", "needs": [0]}
 
 
@@ -38,9 +39,11 @@ def test_a_plan_of_the_catalogue_is_taken() -> None:
 
 
 def test_nothing_left_to_do_is_an_answer() -> None:
-    assert take(plan(done=True)) == PlanProposal(done=True, reason="because", confidence=0.7)
+    assert take(plan(DONE)) == PlanProposal(done=True, reason="because", confidence=0.7)
     with pytest.raises(Unfit, match="steps"):
-        take(plan(done=True), first=True)
+        take(plan(DONE), first=True)
+    with pytest.raises(Unfit, match="done stands alone"):
+        take(plan(FIND, DONE))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_nothing_left_to_do_is_an_answer() -> None:
         (plan({"kind": "tool", "name": "find_order", "tools": ["find_order", "cancel"], "text": "look"}), "steps.0"),
         (plan({"kind": "tool", "tools": ["cancel", "cancel"], "text": "look"}), "steps.0.tools: name each once"),
         (plan({"kind": "program", "tools": ["cancel", "cancel"], "text": "look"}), "steps.0.tools: name each once"),
-        (plan(), "no steps"),
+        (plan(), "steps: "),
         (plan(FIND, confidence=3), "confidence"),
     ],
 )

@@ -16,6 +16,7 @@ from services.rag_agent.composition import ANSWER, MAX_ANSWER, MAX_QUOTE, blocks
 from services.rag_agent.handlers import AnswerPolicy, answer_question
 from services.rag_agent.ranking import Ranked, rank
 from tandem.agent import Result
+from tandem.asking import Unfit
 from tandem.contracts.tasks import Answer, AnswerQuestion
 from tandem.contracts.ticket import Cost, Line
 from tandem.errors import Unavailable
@@ -211,6 +212,12 @@ def test_a_model_may_say_that_the_passages_do_not_answer() -> None:
         json.dumps({"supported": False, "text": "", "citations": []}), "Which ports?", [ranked("Ports and rules.")]
     )
     assert not refused.supported
+
+
+def test_an_answer_that_the_model_itself_denies_is_sent_back() -> None:
+    denied = json.dumps({"supported": False, "text": "Port 22.", "citations": []})
+    with pytest.raises(Unfit, match="supported"):
+        read(denied, "Which ports?", [ranked("Port 22 is open.")])
 
 
 def test_a_long_section_is_cut_to_its_most_telling_blocks_in_their_order() -> None:
