@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from tandem import telemetry
 from tandem.contracts.tasks import Task
@@ -37,10 +38,26 @@ MAX_WRONG = 4_000
 """Characters of a wrong answer that the model is shown again."""
 
 
+class _Bare(GenerateJsonSchema):
+    """Without titles and our own docstrings: some models are told the schema in words, and repeat them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        found = super().model_schema(schema)
+        return {key: value for key, value in found.items() if key not in ("title", "description")}
+
+
 class Output(BaseModel):
-    """What a model answers. Its JSON Schema is what the model is held to."""
+    """What a model answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def shape(cls) -> dict[str, Any]:
+        """The JSON Schema that the model is held to."""
+        return cls.model_json_schema(schema_generator=_Bare)
 
 
 class Unfit(ValueError):

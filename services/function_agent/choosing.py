@@ -43,7 +43,7 @@ def question(task: AssembleCall, tools: Sequence[Tool]) -> Question[SelectInputs
         conversation=conversation(task.recent),
     )
     names = [*(tool.name for tool in tools), NONE]
-    shape = Choice.model_json_schema()
+    shape = Choice.shape()
     shape["properties"]["tool"] = {"enum": names}
     return Question(SELECT, inputs, shape, partial(read, names=names))
 

@@ -86,7 +86,7 @@ def question(task: WriteProgram, tools: Mapping[str, Tool], sandbox: Sandbox) ->
         conversation=conversation(task.recent),
     )
     tried = partial(_try, task=task, tools=tools, sandbox=sandbox)
-    return Question(PROGRAM, inputs, Written.model_json_schema(), partial(read, tools=tools), tried)
+    return Question(PROGRAM, inputs, Written.shape(), partial(read, tools=tools), tried)
 
 
 def read(text: str, tools: Mapping[str, Tool]) -> Written:

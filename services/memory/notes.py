@@ -69,7 +69,7 @@ def question(said: Sequence[Said]) -> Question[NoteInputs, Notes]:
     ][-MAX_SHOWN:]
     shown = [{"line": number, "who": line.who, "text": line.text} for number, line in enumerate(lines, 1)]
     inputs = NoteInputs(conversation=json.dumps(shown, ensure_ascii=False))
-    return Question(NOTE, inputs, Note.model_json_schema(), partial(read, lines=lines))
+    return Question(NOTE, inputs, Note.shape(), partial(read, lines=lines))
 
 
 def read(text: str, lines: Sequence[Said]) -> Notes:

@@ -241,7 +241,7 @@ def _shown(number: int, question: Question, pack: Pack) -> str:
 
 def _schema(task: Interpret) -> dict[str, Any]:
     """The answer's shape, with these questions' numbers, slots and options. Of one question alone the number may be left out."""
-    shape = Meant.model_json_schema()
+    shape = Meant.shape()
     slots = sorted({name for question in task.questions for name in question.slots})
     options = max(len(question.choices) for question in task.questions)
     values = {name: {"type": "string"} for name in slots}

@@ -146,7 +146,7 @@ def question(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> Ques
     """Ask a model for an answer from these passages."""
     inputs = _inputs(task, pack, ranked)
     reader = partial(read, question=task.question, ranked=ranked, told=_told(inputs))
-    return Question(ANSWER, inputs, Grounded.model_json_schema(), reader)
+    return Question(ANSWER, inputs, Grounded.shape(), reader)
 
 
 def _inputs(task: AnswerQuestion, pack: Pack, ranked: Sequence[Ranked]) -> AnswerInputs:

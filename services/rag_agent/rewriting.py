@@ -30,7 +30,7 @@ REWRITE = load(Path(__file__).parent, "rewrite", RewriteInputs)
 def question(task: AnswerQuestion) -> Question[RewriteInputs, str]:
     """Ask a model for the question as documents would put it."""
     inputs = RewriteInputs(conversation=conversation(task.recent), question=task.question)
-    return Question(REWRITE, inputs, Rewritten.model_json_schema(), partial(read, asked=task.question))
+    return Question(REWRITE, inputs, Rewritten.shape(), partial(read, asked=task.question))
 
 
 def read(text: str, asked: str) -> str:

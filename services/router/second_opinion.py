@@ -84,7 +84,7 @@ def unsure(route: Route, text: str, pack: Pack) -> bool:
 def question(text: str, pack: Pack) -> Question[ClassifyInputs, Classified]:
     """Ask which of the pack's intents a message has."""
     names = [*pack.intents, NONE]
-    shape = Classified.model_json_schema()
+    shape = Classified.shape()
     shape["properties"]["intent"] = {"enum": names}
     taxonomy = "\n".join(f"- {intent.name}: {intent.description}" for intent in pack.intents.values())
     inputs = ClassifyInputs(taxonomy=taxonomy, message=text)

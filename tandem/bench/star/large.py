@@ -48,7 +48,7 @@ class Large:
     def __init__(self, procedures: Sequence[Procedure], llm: Llm, runner: asyncio.Runner) -> None:
         self._procedures = {one.name: one for one in procedures}
         self._shown = scripts(procedures)
-        self._shape = NextStep.model_json_schema()
+        self._shape = NextStep.shape()
         self._shape["properties"]["procedure"] = {"enum": [*self._procedures]}
         self._shape["properties"]["step"] = {"enum": sorted({step.name for one in procedures for step in one.steps})}
         self._llm = llm

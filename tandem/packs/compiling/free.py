@@ -89,7 +89,7 @@ async def compile_free(pack: Pack, source: Source, llm: Llm) -> Verdict:
 
 def _schema(pack: Pack, source: Source) -> dict[str, Any]:
     """The flow's shape, with the names that this pack has and this procedure's sentences."""
-    shape = DraftFlow.model_json_schema()
+    shape = DraftFlow.shape()
     texts = {language: {"type": "string"} for language in pack.languages}
     shape["$defs"]["DraftNode"]["properties"] |= {
         "sentence": {"enum": sorted(source.sentences)},

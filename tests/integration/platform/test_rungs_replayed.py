@@ -196,7 +196,7 @@ async def compiled(home: Path, llm: Llm) -> Came:
 
 async def next_step(home: Path, llm: Llm) -> Came:
     inputs = StepInputs(procedures="procedure hotel", today="Monday", conversation="customer: a room")
-    said = await ask(llm, Question(STEP, inputs, NextStep.model_json_schema(), typed(NextStep)), ACCOUNT)
+    said = await ask(llm, Question(STEP, inputs, NextStep.shape(), typed(NextStep)), ACCOUNT)
     return said.value, said.prompt, said.cost
 
 

@@ -26,7 +26,7 @@ class Sorted(Output):
 
 
 PROMPT = Prompt("desk.sort", "---\nversion: 1\nmax_tokens: 10\n---\n# system\nSort.\n# user\n{{message}}\n", Asked)
-SORT = Question(PROMPT, Asked(message="hello"), Sorted.model_json_schema(), typed(Sorted))
+SORT = Question(PROMPT, Asked(message="hello"), Sorted.shape(), typed(Sorted))
 RIGHT, WRONG = '{"bin": 2}', '{"bin": 9, "</problem>": 1}'
 
 
@@ -56,6 +56,32 @@ class Scripted:
 
 async def sort(llm: Scripted, seconds: float = 5.0) -> Said[Sorted]:
     return await ask(llm, SORT, Account(tenant="acme", ticket="k", grant="g", limit=Cost(calls=2), seconds=seconds))
+
+
+class Step(Output):
+    """Ours, and nothing to a model."""
+
+    title: str
+    description: str = Field("", description="what it does")
+
+
+class Steps(Output):
+    steps: tuple[Step, ...]
+
+
+def test_a_shape_says_nothing_that_the_model_need_not_know() -> None:
+    properties = {
+        "title": {"type": "string"},
+        "description": {"type": "string", "default": "", "description": "what it does"},
+    }
+    step = {"type": "object", "additionalProperties": False, "properties": properties, "required": ["title"]}
+    assert Steps.shape() == {
+        "$defs": {"Step": step},
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"steps": {"type": "array", "items": {"$ref": "#/$defs/Step"}}},
+        "required": ["steps"],
+    }
 
 
 @pytest.mark.asyncio

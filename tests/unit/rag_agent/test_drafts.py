@@ -273,4 +273,4 @@ async def test_without_the_bus_there_are_no_drafts_and_the_answer_all_the_same(
 
 
 def test_the_prompt_is_asked_for_citations_before_the_text() -> None:
-    assert list(Grounded.model_json_schema()["properties"]) == ["supported", "citations", "text"]
+    assert list(Grounded.shape()["properties"]) == ["supported", "citations", "text"]
