@@ -7,12 +7,15 @@ from collections import OrderedDict
 from typing import Any
 
 from services.llm_gateway.calls import WrongShape
+from services.llm_gateway.notation import Beyond, notation
 from tandem.errors import InvalidError
 from tandem.shape import Shape
 
 MAX_COMPILED = 256
 
-IN_WORDS = "Answer with one JSON object of this JSON Schema, and with nothing else:\n"
+AS_TYPE = "Answer with one JSON object and nothing else. Its fields and their types, as TypeScript has them:\n"
+AS_SCHEMA = "Answer with one JSON object of this JSON Schema, and with nothing else:\n"
+"""Where the schema has parts that no type says."""
 
 
 class Shapes:
@@ -48,7 +51,10 @@ class Shapes:
 
 def in_words(messages: list[dict[str, Any]], schema: dict[str, Any]) -> dict[str, Any]:
     """What a body says of an answer's shape where the endpoint knows no schemas: it stands at the end of the system prompt."""
-    told = IN_WORDS + json.dumps(schema, ensure_ascii=False)
+    try:
+        told = AS_TYPE + notation(schema)
+    except Beyond:
+        told = AS_SCHEMA + json.dumps(schema, ensure_ascii=False)
     first, *rest = messages
     if first.get("role") == "system" and isinstance(first.get("content"), str):
         first = {**first, "content": f"{first['content']}\n\n{told}"}

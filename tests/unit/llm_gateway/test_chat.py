@@ -11,7 +11,7 @@ import pytest
 
 from services.llm_gateway.calls import call_of
 from services.llm_gateway.replica import OPEN_AFTER, State
-from services.llm_gateway.shapes import IN_WORDS
+from services.llm_gateway.shapes import AS_SCHEMA, AS_TYPE
 from tandem.contracts.ticket import Cost
 from tandem.errors import InvalidError, Misshapen, Unavailable
 from tandem.model_pools import Pool, Price
@@ -87,7 +87,7 @@ async def test_an_answer_has_the_shape_that_was_asked_for(text, fault):
     assert replica.seen[0][1]["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-TOLD = IN_WORDS + json.dumps(SCHEMA)
+TOLD = AS_TYPE + '{ "n": number /* whole */ }'
 HELLO = {"role": "user", "content": "hello"}
 PARTS = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
 
@@ -114,6 +114,16 @@ async def test_where_no_schema_is_known_it_is_told_in_words_and_paid_for(message
     assert (body["messages"], body["response_format"]) == (told, {"type": "json_object"})
     assert asked.question() == question
     assert asked.size > size
+
+
+@pytest.mark.asyncio
+async def test_a_schema_that_no_type_says_is_told_as_it_is():
+    schema = {"allOf": [SCHEMA]}
+    shape = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    async with served(pool={"structured": "json_object"}, text='{"n": 1}') as (chat, [replica]):
+        await chat.complete(call(more={"response_format": shape, "messages": [HELLO]}, pool="small"))
+    (_, body), = replica.seen  # fmt: skip
+    assert body["messages"][0]["content"] == AS_SCHEMA + json.dumps(schema)
 
 
 @pytest.mark.asyncio
