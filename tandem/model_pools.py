@@ -78,6 +78,8 @@ class Pool(_Part):
         for base in replicas:
             schemes = ("http",) if base.startswith(BY_NAME) else ("http", "https")
             parts = urlsplit(base.removeprefix(BY_NAME))
+            if "@" in base:
+                raise ValueError("an address of a replica holds no name or password: a key goes into `api_key_env`")
             if parts.scheme not in schemes or not parts.hostname:
                 raise ValueError(
                     f"{base!r}: give http://… or https://…, or dns+http://… (an address has no certificate)"
@@ -132,10 +134,11 @@ def load_pools(path: Path) -> Pools:
     except OSError as error:
         raise InvalidSettings(f"TANDEM_LLM_POOLS: {path} cannot be read: {error.strerror}") from error
     except (ValidationError, yaml.YAMLError) as error:
-        raise InvalidSettings(f"TANDEM_LLM_POOLS: {path}: {_why(error)}") from error
+        raise InvalidSettings(f"TANDEM_LLM_POOLS: {path}: {faults(error)}") from error
 
 
-def _why(error: ValidationError | yaml.YAMLError) -> str:
+def faults(error: ValidationError | yaml.YAMLError) -> str:
+    """What is wrong, and where."""
     if isinstance(error, yaml.YAMLError):
         return f"not YAML: {error}"
     return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}" for found in error.errors()[:5])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 import grpc
+from pydantic import ValidationError
 
 from services.llm_gateway.chat import Chat, Options
 from services.llm_gateway.embeddings import BlockingEncoder, Embeddings
@@ -18,7 +19,7 @@ from services.llm_gateway.recording import Recorder, Replay
 from services.llm_gateway.settings import LlmGatewaySettings
 from services.llm_gateway.shared_grants import SharedGrants
 from tandem.errors import InvalidSettings
-from tandem.model_pools import Pool, Pools, Price, load_pools
+from tandem.model_pools import Pool, Pools, Price, faults, load_pools
 from tandem.rpc.server import GrpcServer, Listen
 from tandem.rpc.tls import tls_of
 from tandem.rpc.v1 import llm_pb2_grpc
@@ -85,14 +86,17 @@ def pools_of(settings: LlmGatewaySettings) -> Pools | None:
         return _nothing() if settings.llm_replay else None
     if not settings.llm_model:
         raise InvalidSettings("TANDEM_LLM_BASE_URL is set, TANDEM_LLM_MODEL is not: name the model")
-    pool = Pool(
-        model=settings.llm_model,
-        replicas=(settings.llm_base_url,),
-        vllm=False,
-        structured=settings.llm_structured,
-        concurrency=settings.llm_concurrency,
-        price=Price(tokens_in=settings.llm_micros_in, tokens_out=settings.llm_micros_out),
-    )
+    try:
+        pool = Pool(
+            model=settings.llm_model,
+            replicas=(settings.llm_base_url,),
+            vllm=False,
+            structured=settings.llm_structured,
+            concurrency=settings.llm_concurrency,
+            price=Price(tokens_in=settings.llm_micros_in, tokens_out=settings.llm_micros_out),
+        )
+    except ValidationError as error:
+        raise InvalidSettings(f"TANDEM_LLM_BASE_URL, TANDEM_LLM_MODEL: {faults(error)}") from error
     return Pools(pools={"default": pool})
 
 

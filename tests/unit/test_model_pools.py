@@ -51,6 +51,17 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path, found, told):
     assert told in str(error.value)
 
 
+def test_an_address_holds_no_secret_and_none_is_repeated(tmp_path):
+    base = "http://me:hunter2@r/v1"
+    file = tmp_path / "pools.yaml"
+    file.write_text(yaml.safe_dump({"pools": {"a": ONE | {"replicas": [base]}}}))
+    with pytest.raises(InvalidSettings, match="api_key_env") as of_file:
+        load_pools(file)
+    with pytest.raises(InvalidSettings, match=r"TANDEM_LLM_BASE_URL.*api_key_env") as of_variable:
+        pools_of(LlmGatewaySettings(llm_base_url=base, llm_model="m"))
+    assert "hunter2" not in f"{of_file.value}{of_variable.value}"
+
+
 @pytest.mark.parametrize("text", [None, "a: [", "- 1"])
 def test_a_file_that_cannot_be_read_is_told(tmp_path, text):
     file = tmp_path / "pools.yaml"
