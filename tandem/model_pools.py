@@ -79,7 +79,10 @@ class Pool(_Part):
             schemes = ("http",) if base.startswith(BY_NAME) else ("http", "https")
             parts = urlsplit(base.removeprefix(BY_NAME))
             if "@" in base:
-                raise ValueError("an address of a replica holds no name or password: a key goes into `api_key_env`")
+                raise ValueError(
+                    "an address of a replica holds no name or password: a key goes into TANDEM_LLM_API_KEY, or what "
+                    "api_key_env names"
+                )
             if parts.scheme not in schemes or not parts.hostname:
                 raise ValueError(
                     f"{base!r}: give http://… or https://…, or dns+http://… (an address has no certificate)"
