@@ -53,7 +53,7 @@ def stands_in(value: str, text: str) -> bool:
     """Whether the text has the value, in any case and spacing, and not as a piece of a longer number or word.
 
     What a model says that a customer wrote is taken for theirs only then: "1" does not stand in "O-1001", nor "no" in "not".
-    Writing without spaces between words has no such pieces.
+    Chinese, Japanese and Korean, written without spaces, have no such pieces.
     """
     wanted, said = (" ".join(each.split()).casefold() for each in (value, text))
     if not wanted:

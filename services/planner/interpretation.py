@@ -218,8 +218,8 @@ def read(text: str, task: Interpret) -> Interpretation:
     sure = min(0.85, said.confidence)
     if said.kind != "answer":
         return Interpretation(kind="other", confidence=sure) if said.kind == "other" else UNSURE
-    alone = 1 if len(task.questions) == 1 else None
-    asked = _numbered(task.questions, said.question or alone, "question")
+    number = 1 if said.question is None and len(task.questions) == 1 else said.question
+    asked = _numbered(task.questions, number, "question")
     if asked.kind == "slots":
         return Interpretation(
             kind="answer", question=asked.id, values=_written(said.values, asked, task.text), confidence=sure

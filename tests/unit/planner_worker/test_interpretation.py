@@ -140,6 +140,7 @@ TWO_ASKED = interpret_task("O-7", question(), question("slots", slots=("order",)
         (SLOTS, said(values={"order": "O-8"}), ("unsure", {}, None)),  # not written
         (SLOTS, said(values={"order": "lu"}), ("unsure", {}, None)),  # a piece of a word
         (SLOTS, said(values={"code": "blue"}), ("unsure", {}, None)),  # not asked
+        (SLOTS, said(question=0, values={"order": "O-7"}), ("unsure", {}, None)),
         (SLOTS, said(question=2, values={"order": "O-7"}), ("unsure", {}, None)),
         (SLOTS, said(question=None, values={"order": "O-7"}), ("answer", {"order": "O-7"}, None)),  # there is but one
         (TWO_ASKED, said(question=None, values={"order": "O-7"}), ("unsure", {}, None)),
