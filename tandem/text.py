@@ -58,10 +58,13 @@ def stands_in(value: str, text: str) -> bool:
     wanted, said = (" ".join(each.split()).casefold() for each in (value, text))
     if not wanted:
         return False
-    before = _BEFORE_DIGIT if wanted[0].isdigit() else _BEFORE_LETTER if wanted[0].isalpha() else ""
-    after = _AFTER_DIGIT if wanted[-1].isdigit() else _AFTER_LETTER if wanted[-1].isalpha() else ""
-    before, after = ("" if is_cjk(end) else bound for end, bound in ((wanted[0], before), (wanted[-1], after)))
+    before = _bound(wanted[0], _BEFORE_DIGIT, _BEFORE_LETTER)
+    after = _bound(wanted[-1], _AFTER_DIGIT, _AFTER_LETTER)
     return re.search(before + re.escape(wanted) + after, said) is not None
+
+
+def _bound(end: str, digit: str, letter: str) -> str:
+    return digit if end.isdigit() else letter if end.isalpha() and not is_cjk(end) else ""
 
 
 def words(text: str) -> list[str]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 MAX_PARTS = 5_000
-"""Of a schema that is written out; one that refers to itself, or to much many times, has more."""
+"""Of a schema that is written out; one that refers to itself, or many times to a large part, has more."""
 
 MAX_DEPTH = 32
-BEYOND = {"allOf", "not", "if", "then", "else", "prefixItems", "contains", "$dynamicRef"} | {
-    "patternProperties", "propertyNames", "dependentSchemas"
+BEYOND = {
+    "allOf", "not", "if", "then", "else", "prefixItems", "contains", "patternProperties", "propertyNames", "dependentSchemas",
+    "$dynamicRef",
 }  # fmt: skip
 """Keywords that shape an answer and have no form here."""
 
@@ -64,8 +65,7 @@ class _Writer:
                 return " | ".join(map(_literal, values))
             case {"anyOf": [*parts]} | {"oneOf": [*parts]}:
                 return " | ".join(self.type(part, depth) for part in parts)
-        kinds = schema.get("type", "object" if "properties" in schema else None)
-        return " | ".join(self._kind(kind, schema, depth) for kind in (kinds if isinstance(kinds, list) else [kinds]))
+        return " | ".join(self._kind(kind, schema, depth) for kind in _kinds(schema))
 
     def _kind(self, kind: Any, schema: Mapping[str, Any], depth: int) -> str:
         if kind == "object":
@@ -93,8 +93,13 @@ def _literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _kinds(schema: Mapping[str, Any]) -> list[Any]:
+    kinds = schema.get("type", "object" if "properties" in schema else None)
+    return kinds if isinstance(kinds, list) else [kinds]
+
+
 def _told(schema: Mapping[str, Any]) -> Iterator[str]:
-    if "integer" in (schema.get("type"), *(schema["type"] if isinstance(schema.get("type"), list) else ())):
+    if "integer" in _kinds(schema):
         yield "whole"
     for least, most, what in _BOUNDS:
         low, high = schema.get(least), schema.get(most)
